@@ -1,0 +1,263 @@
+
+/*
+ * Answers: JSON, and problems as RFC 9457 has them.
+ */
+
+
+#include "ngx_http_intent_api.h"
+
+
+typedef struct {
+    ngx_uint_t                     status;
+    const char                    *title;
+} ngx_http_intent_api_title_t;
+
+
+static ngx_int_t ngx_http_intent_api_answer(ngx_http_request_t *r,
+    ngx_uint_t status, ngx_str_t *type, ngx_str_t *body);
+static const char *ngx_http_intent_api_title(ngx_uint_t status);
+static size_t ngx_http_intent_api_problem_len(ngx_str_t *detail,
+    ngx_array_t *faults);
+static u_char *ngx_http_intent_api_faults(u_char *p, ngx_array_t *faults);
+static u_char *ngx_http_intent_api_string(u_char *p, ngx_str_t *s);
+
+
+static ngx_str_t  ngx_http_intent_api_json_type =
+    ngx_string("application/json");
+
+static ngx_str_t  ngx_http_intent_api_problem_type =
+    ngx_string("application/problem+json");
+
+static ngx_str_t  ngx_http_intent_api_retry_after = ngx_string("1");
+
+
+static ngx_http_intent_api_title_t  ngx_http_intent_api_titles[] = {
+    { NGX_HTTP_BAD_REQUEST, "Bad Request" },
+    { NGX_HTTP_UNAUTHORIZED, "Unauthorized" },
+    { NGX_HTTP_FORBIDDEN, "Forbidden" },
+    { NGX_HTTP_NOT_FOUND, "Not Found" },
+    { NGX_HTTP_NOT_ALLOWED, "Method Not Allowed" },
+    { NGX_HTTP_CONFLICT, "Conflict" },
+    { NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "Content Too Large" },
+    { NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type" },
+    { NGX_HTTP_TOO_MANY_REQUESTS, "Too Many Requests" },
+    { NGX_HTTP_SERVICE_UNAVAILABLE, "Service Unavailable" },
+    { 0, "Internal Server Error" }
+};
+
+
+ngx_int_t
+ngx_http_intent_api_send(ngx_http_request_t *r, ngx_uint_t status,
+    ngx_str_t *json)
+{
+    return ngx_http_intent_api_answer(r, status,
+                                      &ngx_http_intent_api_json_type, json);
+}
+
+
+ngx_int_t
+ngx_http_intent_api_problem(ngx_http_request_t *r, ngx_uint_t status,
+    const char *detail, ngx_array_t *faults)
+{
+    u_char                   *p;
+    ngx_str_t                 body, sentence;
+    const char               *title;
+    ngx_http_intent_fault_t  *fault;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "intent api problem: %ui, faults:%ui", status,
+                   faults ? faults->nelts : 0);
+
+    if (status == NGX_HTTP_SERVICE_UNAVAILABLE
+        && ngx_http_intent_api_header(r, "Retry-After",
+                                      &ngx_http_intent_api_retry_after)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    title = ngx_http_intent_api_title(status);
+
+    if (faults && faults->nelts == 0) {
+        faults = NULL;
+    }
+
+    if (detail == NULL && faults) {
+        fault = faults->elts;
+        sentence = fault[0].detail;
+
+    } else {
+        sentence.data = (u_char *) (detail ? detail : title);
+        sentence.len = ngx_strlen(sentence.data);
+    }
+
+    p = ngx_pnalloc(r->pool, ngx_strlen(title)
+                             + ngx_http_intent_api_problem_len(&sentence,
+                                                               faults));
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    body.data = p;
+
+    p = ngx_sprintf(p, "{\"type\":\"about:blank\",\"title\":\"%s\","
+                    "\"status\":%ui,\"detail\":", title, status);
+    p = ngx_http_intent_api_string(p, &sentence);
+    p = ngx_http_intent_api_faults(p, faults);
+    *p++ = '}';
+
+    body.len = p - body.data;
+
+    return ngx_http_intent_api_answer(r, status,
+                                      &ngx_http_intent_api_problem_type,
+                                      &body);
+}
+
+
+ngx_int_t
+ngx_http_intent_api_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value = *value;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_intent_api_answer(ngx_http_request_t *r, ngx_uint_t status,
+    ngx_str_t *type, ngx_str_t *body)
+{
+    ngx_int_t     rc;
+    ngx_buf_t    *b;
+    ngx_chain_t   out;
+
+    r->headers_out.status = status;
+    r->headers_out.content_length_n = body->len;
+    r->headers_out.content_type = *type;
+    r->headers_out.content_type_len = type->len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->pos = body->data;
+    b->last = body->data + body->len;
+    b->memory = 1;
+    b->last_buf = (r == r->main) ? 1 : 0;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_output_filter(r, &out);
+}
+
+
+static const char *
+ngx_http_intent_api_title(ngx_uint_t status)
+{
+    ngx_http_intent_api_title_t  *t;
+
+    t = ngx_http_intent_api_titles;
+
+    while (t->status && t->status != status) {
+        t++;
+    }
+
+    return t->title;
+}
+
+
+static size_t
+ngx_http_intent_api_problem_len(ngx_str_t *detail, ngx_array_t *faults)
+{
+    size_t                    len;
+    ngx_uint_t                i;
+    ngx_http_intent_fault_t  *fault;
+
+    len = 128 + detail->len + ngx_escape_json(NULL, detail->data, detail->len);
+
+    if (faults == NULL) {
+        return len;
+    }
+
+    fault = faults->elts;
+
+    for (i = 0; i < faults->nelts; i++) {
+        len += sizeof("{\"pointer\":\"\",\"detail\":\"\"},") - 1;
+        len += fault[i].pointer.len
+               + ngx_escape_json(NULL, fault[i].pointer.data,
+                                 fault[i].pointer.len);
+        len += fault[i].detail.len
+               + ngx_escape_json(NULL, fault[i].detail.data,
+                                 fault[i].detail.len);
+    }
+
+    return len;
+}
+
+
+static u_char *
+ngx_http_intent_api_faults(u_char *p, ngx_array_t *faults)
+{
+    ngx_uint_t                i;
+    ngx_http_intent_fault_t  *fault;
+
+    if (faults == NULL) {
+        return p;
+    }
+
+    p = ngx_cpymem(p, ",\"errors\":[", sizeof(",\"errors\":[") - 1);
+
+    fault = faults->elts;
+
+    for (i = 0; i < faults->nelts; i++) {
+
+        if (i) {
+            *p++ = ',';
+        }
+
+        p = ngx_cpymem(p, "{\"pointer\":", sizeof("{\"pointer\":") - 1);
+        p = ngx_http_intent_api_string(p, &fault[i].pointer);
+        p = ngx_cpymem(p, ",\"detail\":", sizeof(",\"detail\":") - 1);
+        p = ngx_http_intent_api_string(p, &fault[i].detail);
+        *p++ = '}';
+    }
+
+    *p++ = ']';
+
+    return p;
+}
+
+
+static u_char *
+ngx_http_intent_api_string(u_char *p, ngx_str_t *s)
+{
+    *p++ = '"';
+    p = (u_char *) ngx_escape_json(p, s->data, s->len);
+    *p++ = '"';
+
+    return p;
+}

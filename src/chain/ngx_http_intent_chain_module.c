@@ -1,0 +1,923 @@
+
+/*
+ * The intent_chain blocks.
+ */
+
+
+#include "ngx_http_intent_lane.h"
+#include "ngx_http_intent_cache.h"
+#include "ngx_http_intent_store.h"
+
+
+/* a bit that no other context of http configuration has */
+#define NGX_HTTP_INTENT_CHAIN_CONF  0x00200000
+
+#define NGX_HTTP_INTENT_CHAIN_LABELS  256
+
+
+typedef struct {
+    ngx_str_t   name;
+    uint64_t    wei;
+} ngx_http_intent_chain_unit_t;
+
+
+static char *ngx_http_intent_chain_block(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_intent_chain_check(ngx_conf_t *cf,
+    ngx_http_intent_chain_conf_t *chain);
+static char *ngx_http_intent_chain_chain_id(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_intent_chain_rpc(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_intent_chain_signer(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_intent_chain_fee(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_intent_chain_retry(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+static void *ngx_http_intent_chain_create_main_conf(ngx_conf_t *cf);
+static ngx_int_t ngx_http_intent_chain_postconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_intent_chain_endpoint_stats(ngx_conf_t *cf,
+    ngx_http_intent_chain_conf_t *chain);
+static ngx_int_t ngx_http_intent_chain_lanes(ngx_conf_t *cf,
+    ngx_http_intent_chain_conf_t *chain);
+static ngx_int_t ngx_http_intent_chain_init_process(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_intent_chain_start(ngx_cycle_t *cycle,
+    ngx_http_intent_chain_conf_t *chain);
+static void ngx_http_intent_chain_exit_process(ngx_cycle_t *cycle);
+static void ngx_http_intent_chain_woken(void *data, ngx_str_t *message);
+
+
+static ngx_conf_num_bounds_t  ngx_http_intent_chain_confirmations = {
+    ngx_conf_check_num_bounds, 1, 10000
+};
+
+static ngx_conf_num_bounds_t  ngx_http_intent_chain_in_flight = {
+    ngx_conf_check_num_bounds, 1, 100000
+};
+
+static ngx_http_intent_chain_unit_t  ngx_http_intent_chain_units[] = {
+    { ngx_string("wei"), 1 },
+    { ngx_string("gwei"), 1000000000 },
+    { ngx_string("ether"), 1000000000000000000 },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_command_t  ngx_http_intent_chain_commands[] = {
+
+    { ngx_string("intent_chain"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_http_intent_chain_block,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("chain_id"),
+      NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_intent_chain_chain_id,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("rpc"),
+      NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_intent_chain_rpc,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("signer"),
+      NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_intent_chain_signer,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("confirmations"),
+      NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_intent_chain_conf_t, confirmations),
+      &ngx_http_intent_chain_confirmations },
+
+    { ngx_string("poll_interval"),
+      NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_intent_chain_conf_t, poll_interval),
+      NULL },
+
+    { ngx_string("max_in_flight"),
+      NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_intent_chain_conf_t, max_in_flight),
+      &ngx_http_intent_chain_in_flight },
+
+    { ngx_string("max_fee"),
+      NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_intent_chain_fee,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_intent_chain_conf_t, max_fee),
+      NULL },
+
+    { ngx_string("priority_fee"),
+      NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_intent_chain_fee,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_intent_chain_conf_t, priority_fee),
+      NULL },
+
+    { ngx_string("retry"),
+      NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE123,
+      ngx_http_intent_chain_retry,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_intent_chain_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    ngx_http_intent_chain_postconfiguration, /* postconfiguration */
+
+    ngx_http_intent_chain_create_main_conf, /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    NULL,                                  /* create location configuration */
+    NULL                                   /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_intent_chain_module = {
+    NGX_MODULE_V1,
+    &ngx_http_intent_chain_module_ctx,     /* module context */
+    ngx_http_intent_chain_commands,        /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    ngx_http_intent_chain_init_process,    /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_http_intent_chain_exit_process,    /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+ngx_str_t *
+ngx_http_intent_chain_find(ngx_str_t *name)
+{
+    ngx_uint_t                           i;
+    ngx_http_intent_chain_conf_t       **chains;
+    ngx_http_intent_chain_main_conf_t   *cmcf;
+
+    cmcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
+                                               ngx_http_intent_chain_module);
+    chains = cmcf->chains.elts;
+
+    for (i = 0; i < cmcf->chains.nelts; i++) {
+
+        if (name->len == 0
+            || (name->len == chains[i]->name.len
+                && ngx_memcmp(name->data, chains[i]->name.data, name->len)
+                   == 0))
+        {
+            return &chains[i]->name;
+        }
+    }
+
+    return NULL;
+}
+
+
+void
+ngx_http_intent_chain_wake(ngx_str_t *chain)
+{
+    ngx_uint_t                           i, n, elsewhere;
+    ngx_http_intent_lane_t              *lanes;
+    ngx_http_intent_chain_conf_t       **chains;
+    ngx_http_intent_chain_main_conf_t   *cmcf;
+
+    cmcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
+                                               ngx_http_intent_chain_module);
+    chains = cmcf->chains.elts;
+
+    for (i = 0; i < cmcf->chains.nelts; i++) {
+
+        if (chain->len != chains[i]->name.len
+            || ngx_memcmp(chain->data, chains[i]->name.data, chain->len) != 0)
+        {
+            continue;
+        }
+
+        lanes = chains[i]->lanes;
+        elsewhere = 0;
+
+        for (n = 0; n < chains[i]->signers.nelts; n++) {
+
+            if (lanes[n].state != NGX_HTTP_INTENT_LANE_RUNNING) {
+                elsewhere = 1;
+                continue;
+            }
+
+            lanes[n].claim_due = 1;
+            ngx_http_intent_lane_post(&lanes[n]);
+        }
+
+        if (elsewhere) {
+            ngx_http_intent_cache_wake(chain);
+        }
+
+        return;
+    }
+}
+
+
+static void
+ngx_http_intent_chain_woken(void *data, ngx_str_t *message)
+{
+    ngx_http_intent_chain_conf_t  *chain = data;
+
+    ngx_uint_t  i;
+
+    for (i = 0; i < chain->signers.nelts; i++) {
+        chain->lanes[i].claim_due = 1;
+
+        if (chain->lanes[i].state == NGX_HTTP_INTENT_LANE_RUNNING) {
+            ngx_http_intent_lane_post(&chain->lanes[i]);
+        }
+    }
+}
+
+
+static char *
+ngx_http_intent_chain_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_intent_chain_main_conf_t  *cmcf = conf;
+
+    char                           *rv;
+    void                          **confs;
+    ngx_str_t                      *value;
+    ngx_conf_t                      save;
+    ngx_uint_t                      i;
+    ngx_http_conf_ctx_t            *ctx;
+    ngx_http_intent_chain_conf_t   *chain, **chains, **chainp;
+
+    value = cf->args->elts;
+    chains = cmcf->chains.elts;
+
+    for (i = 0; i < cmcf->chains.nelts; i++) {
+        if (value[1].len == chains[i]->name.len
+            && ngx_strncmp(value[1].data, chains[i]->name.data, value[1].len)
+               == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate intent_chain \"%V\"", &value[1]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    chain = ngx_pcalloc(cf->pool, sizeof(ngx_http_intent_chain_conf_t));
+    ctx = ngx_palloc(cf->pool, sizeof(ngx_http_conf_ctx_t));
+    confs = ngx_pcalloc(cf->pool, sizeof(void *) * ngx_http_max_module);
+
+    if (chain == NULL || ctx == NULL || confs == NULL
+        || ngx_array_init(&chain->endpoints, cf->pool, 2,
+                          sizeof(ngx_http_intent_rpc_endpoint_t))
+           != NGX_OK
+        || ngx_array_init(&chain->signers, cf->pool, 2,
+                          sizeof(ngx_http_intent_signer_t *))
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    chain->name = value[1];
+    chain->confirmations = NGX_CONF_UNSET_UINT;
+    chain->poll_interval = NGX_CONF_UNSET_MSEC;
+    chain->max_in_flight = NGX_CONF_UNSET_UINT;
+    chain->file = cf->conf_file->file.name.data;
+    chain->line = cf->conf_file->line;
+
+    *ctx = *(ngx_http_conf_ctx_t *) cf->ctx;
+    ctx->loc_conf = confs;
+    confs[ngx_http_intent_chain_module.ctx_index] = chain;
+
+    save = *cf;
+    cf->ctx = ctx;
+    cf->cmd_type = NGX_HTTP_INTENT_CHAIN_CONF;
+
+    rv = ngx_conf_parse(cf, NULL);
+
+    *cf = save;
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    chainp = ngx_array_push(&cmcf->chains);
+    chain->registered = ngx_http_intent_add_chain(cf, &chain->name);
+
+    if (chainp == NULL || chain->registered == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *chainp = chain;
+
+    return ngx_http_intent_chain_check(cf, chain);
+}
+
+
+static char *
+ngx_http_intent_chain_check(ngx_conf_t *cf,
+    ngx_http_intent_chain_conf_t *chain)
+{
+    char  *missing;
+
+    missing = NULL;
+
+    if (chain->chain_id == 0) {
+        missing = "chain_id 1;";
+
+    } else if (chain->endpoints.nelts == 0) {
+        missing = "rpc /uri-of-an-internal-location;";
+
+    } else if (chain->signers.nelts == 0) {
+        missing = "signer key_file=/path/to/key;";
+
+    } else if (chain->max_fee == 0) {
+        missing = "max_fee 500gwei;";
+    }
+
+    if (missing) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "intent_chain \"%V\" needs \"%s\"", &chain->name,
+                           missing);
+        return NGX_CONF_ERROR;
+    }
+
+    if (chain->priority_fee > chain->max_fee) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"priority_fee\" of intent_chain \"%V\" is more "
+                           "than its \"max_fee\"", &chain->name);
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_conf_init_uint_value(chain->confirmations, 2);
+    ngx_conf_init_msec_value(chain->poll_interval, 1000);
+    ngx_conf_init_uint_value(chain->max_in_flight, 64);
+
+    if (chain->poll_interval < 10) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"poll_interval\" of intent_chain \"%V\" should "
+                           "be \"10ms\" at the least", &chain->name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (chain->attempts == 0) {
+        chain->attempts = 5;
+    }
+
+    if (chain->backoff == 0) {
+        chain->backoff = 1000;
+    }
+
+    if (chain->max_backoff == 0) {
+        chain->max_backoff = ngx_max(chain->backoff, 60000);
+    }
+
+    if (chain->max_backoff < chain->backoff) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"max_backoff\" of intent_chain \"%V\" is less "
+                           "than its \"backoff\"", &chain->name);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_intent_chain_chain_id(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_intent_chain_conf_t  *chain = conf;
+
+    off_t       id;
+    ngx_str_t  *value;
+
+    if (chain->chain_id) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    id = ngx_atoof(value[1].data, value[1].len);
+
+    if (id <= 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid chain id \"%V\", it should be a number "
+                           "from 1 on", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    chain->chain_id = (uint64_t) id;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_intent_chain_rpc(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_intent_chain_conf_t  *chain = conf;
+
+    ngx_str_t                       *value;
+    ngx_http_intent_rpc_endpoint_t  *e;
+
+    value = cf->args->elts;
+
+    if (value[1].len < 2 || value[1].data[0] != '/') {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid rpc \"%V\", it should be the uri of an "
+                           "internal location, like \"/_rpc/dev\"",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    e = ngx_array_push(&chain->endpoints);
+    if (e == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(e, sizeof(ngx_http_intent_rpc_endpoint_t));
+
+    e->uri = value[1];
+    e->file = cf->conf_file->file.name;
+    e->line = cf->conf_file->line;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_intent_chain_signer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_intent_chain_conf_t  *chain = conf;
+
+    ngx_str_t                  *value, path;
+    ngx_uint_t                  i;
+    ngx_http_intent_signer_t   *signer, **signers, **sp;
+
+    value = cf->args->elts;
+
+    if (ngx_strncmp(value[1].data, "key_file=", 9) != 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid signer \"%V\", it should be "
+                           "\"key_file=/path/to/key\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    path.data = value[1].data + 9;
+    path.len = value[1].len - 9;
+
+    signer = ngx_http_intent_signer_key_file(cf, &path);
+    if (signer == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    signers = chain->signers.elts;
+
+    for (i = 0; i < chain->signers.nelts; i++) {
+        if (ngx_memcmp(signers[i]->address, signer->address, EVM_ADDRESS_LEN)
+            == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate signer %V", &signer->name);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    sp = ngx_array_push(&chain->signers);
+    if (sp == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *sp = signer;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_intent_chain_fee(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    uint64_t                      *fee;
+    off_t                          n;
+    size_t                         digits;
+    ngx_str_t                     *value, unit;
+    ngx_http_intent_chain_unit_t  *u;
+
+    fee = (uint64_t *) ((char *) conf + cmd->offset);
+
+    if (*fee) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    for (digits = 0; digits < value[1].len; digits++) {
+        if (value[1].data[digits] < '0' || value[1].data[digits] > '9') {
+            break;
+        }
+    }
+
+    n = ngx_atoof(value[1].data, digits);
+    unit.data = value[1].data + digits;
+    unit.len = value[1].len - digits;
+
+    for (u = ngx_http_intent_chain_units; u->name.len; u++) {
+        if (u->name.len == unit.len
+            && ngx_strncmp(u->name.data, unit.data, unit.len) == 0)
+        {
+            break;
+        }
+    }
+
+    if (n <= 0 || u->name.len == 0 || (uint64_t) n > INT64_MAX / u->wei) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid fee \"%V\", it should be a whole number "
+                           "and its unit, like \"500gwei\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    *fee = (uint64_t) n * u->wei;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_intent_chain_retry(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_intent_chain_conf_t  *chain = conf;
+
+    ngx_int_t    n;
+    ngx_str_t   *value, s;
+    ngx_uint_t   i;
+    ngx_msec_t  *msec;
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "attempts=", 9) == 0) {
+
+            n = ngx_atoi(value[i].data + 9, value[i].len - 9);
+            if (n <= 0) {
+                goto invalid;
+            }
+
+            chain->attempts = n;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "backoff=", 8) == 0) {
+            msec = &chain->backoff;
+            s.data = value[i].data + 8;
+            s.len = value[i].len - 8;
+
+        } else if (ngx_strncmp(value[i].data, "max_backoff=", 12) == 0) {
+            msec = &chain->max_backoff;
+            s.data = value[i].data + 12;
+            s.len = value[i].len - 12;
+
+        } else {
+            goto invalid;
+        }
+
+        n = ngx_parse_time(&s, 0);
+        if (n <= 0) {
+            goto invalid;
+        }
+
+        *msec = n;
+    }
+
+    return NGX_CONF_OK;
+
+invalid:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid parameter \"%V\", it should be "
+                       "\"attempts=5\", \"backoff=1s\" or "
+                       "\"max_backoff=60s\"", &value[i]);
+    return NGX_CONF_ERROR;
+}
+
+
+static void *
+ngx_http_intent_chain_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_intent_chain_main_conf_t  *cmcf;
+
+    cmcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_intent_chain_main_conf_t));
+    if (cmcf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&cmcf->chains, cf->pool, 2,
+                       sizeof(ngx_http_intent_chain_conf_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return cmcf;
+}
+
+
+static ngx_int_t
+ngx_http_intent_chain_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_uint_t                           i, n, internal;
+    ngx_http_intent_chain_conf_t       **chains, *chain;
+    ngx_http_intent_rpc_endpoint_t      *e;
+    ngx_http_intent_chain_main_conf_t   *cmcf;
+
+    ngx_http_intent_rpc_init_filter();
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf,
+                                              ngx_http_intent_chain_module);
+    chains = cmcf->chains.elts;
+
+    for (i = 0; i < cmcf->chains.nelts; i++) {
+        chain = chains[i];
+
+        if (ngx_http_intent_need_zone(cf, "intent_chain") != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (!ngx_http_intent_store_configured(cf)) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"intent_chain\" needs \"intent_postgres\" "
+                          "in %s:%ui", chain->file, chain->line);
+            return NGX_ERROR;
+        }
+
+        e = chain->endpoints.elts;
+
+        for (n = 0; n < chain->endpoints.nelts; n++) {
+
+            e[n].ctx = ngx_http_intent_rpc_find_server(cf, &e[n].uri,
+                                                       &internal);
+            if (e[n].ctx == NULL) {
+                ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                              "no server has a location for rpc \"%V\", add "
+                              "\"location %V { internal; proxy_pass ...; }\" "
+                              "in %V:%ui", &e[n].uri, &e[n].uri, &e[n].file,
+                              e[n].line);
+                return NGX_ERROR;
+            }
+
+            if (!internal) {
+                ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                              "the location of rpc \"%V\" is not internal: "
+                              "clients can call the node in %V:%ui",
+                              &e[n].uri, &e[n].file, e[n].line);
+            }
+        }
+
+        if (ngx_http_intent_chain_endpoint_stats(cf, chain) != NGX_OK
+            || ngx_http_intent_chain_lanes(cf, chain) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_intent_chain_endpoint_stats(ngx_conf_t *cf,
+    ngx_http_intent_chain_conf_t *chain)
+{
+    static const char  *help = "Calls to chain nodes, by outcome.";
+    static double       buckets[] = { 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                      0.1, 0.25, 0.5, 1, 2.5, 5, 10 };
+
+    u_char                           text[NGX_HTTP_INTENT_CHAIN_LABELS], *p;
+    ngx_str_t                        labels;
+    ngx_uint_t                       i;
+    ngx_http_intent_rpc_endpoint_t  *e;
+
+    labels.data = text;
+    e = chain->endpoints.elts;
+
+    for (i = 0; i < chain->endpoints.nelts; i++) {
+
+        p = ngx_snprintf(text, sizeof(text), "chain=\"%V\",endpoint=\"%V\"",
+                         &chain->name, &e[i].uri);
+        labels.len = p - text;
+
+        e[i].seconds = ngx_http_intent_histogram_add(cf, "intent_rpc_seconds",
+                           "Time until the answer of a chain node.", &labels,
+                           buckets, sizeof(buckets) / sizeof(buckets[0]));
+
+        e[i].head = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_GAUGE,
+                           "intent_chain_head_block",
+                           "The latest block that a chain node told.",
+                           &labels);
+
+        p = ngx_snprintf(text + labels.len, sizeof(text) - labels.len,
+                         ",outcome=\"ok\"");
+        e[i].ok = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_COUNTER,
+                           "intent_rpc_requests_total", help,
+                           &(ngx_str_t) { p - text, text });
+
+        p = ngx_snprintf(text + labels.len, sizeof(text) - labels.len,
+                         ",outcome=\"error\"");
+        e[i].refused = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_COUNTER,
+                           "intent_rpc_requests_total", help,
+                           &(ngx_str_t) { p - text, text });
+
+        p = ngx_snprintf(text + labels.len, sizeof(text) - labels.len,
+                         ",outcome=\"failed\"");
+        e[i].failed = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_COUNTER,
+                           "intent_rpc_requests_total", help,
+                           &(ngx_str_t) { p - text, text });
+
+        if (e[i].seconds == NULL || e[i].head == NULL || e[i].ok == NULL
+            || e[i].refused == NULL || e[i].failed == NULL)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_intent_chain_lanes(ngx_conf_t *cf,
+    ngx_http_intent_chain_conf_t *chain)
+{
+    u_char                     text[NGX_HTTP_INTENT_CHAIN_LABELS], *p;
+    ngx_str_t                  labels;
+    ngx_uint_t                 i, n;
+    ngx_http_intent_lane_t    *lane;
+    ngx_http_intent_stat_t   **retries;
+    ngx_http_intent_signer_t **signers;
+
+    labels.data = text;
+    signers = chain->signers.elts;
+
+    chain->lanes = ngx_pcalloc(cf->pool, chain->signers.nelts
+                                         * sizeof(ngx_http_intent_lane_t));
+    retries = ngx_palloc(cf->pool, NGX_HTTP_INTENT_RPC_CLASSES
+                                   * sizeof(ngx_http_intent_stat_t *));
+
+    if (chain->lanes == NULL || retries == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (n = 0; n < NGX_HTTP_INTENT_RPC_CLASSES; n++) {
+
+        p = ngx_snprintf(text, sizeof(text), "chain=\"%V\",reason=\"%V\"",
+                         &chain->name, ngx_http_intent_rpc_class_name(n));
+        labels.len = p - text;
+
+        retries[n] = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_COUNTER,
+                         "intent_retries_total",
+                         "What was tried again, by the reason.", &labels);
+
+        if (retries[n] == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < chain->signers.nelts; i++) {
+        lane = &chain->lanes[i];
+
+        p = ngx_snprintf(text, sizeof(text), "chain=\"%V\",signer=\"%V\"",
+                         &chain->name, &signers[i]->name);
+        labels.len = p - text;
+
+        lane->conf = chain;
+        lane->signer = signers[i];
+        lane->retries = retries;
+
+        lane->in_flight = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_GAUGE,
+                              "intent_lane_in_flight",
+                              "Intents that a lane is carrying out.",
+                              &labels);
+
+        lane->balance = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_GAUGE,
+                              "intent_signer_balance_wei",
+                              "What the signer has to pay gas with.",
+                              &labels);
+
+        if (lane->in_flight == NULL || lane->balance == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_intent_chain_init_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                           i;
+    ngx_http_intent_chain_conf_t       **chains;
+    ngx_http_intent_chain_main_conf_t   *cmcf;
+
+    ngx_http_intent_rpc_init_process();
+
+    cmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_intent_chain_module);
+
+    if (cmcf == NULL || cmcf->chains.nelts == 0
+        || !ngx_http_intent_is_worker())
+    {
+        return NGX_OK;
+    }
+
+    if (ngx_http_intent_signer_init(cycle->log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    chains = cmcf->chains.elts;
+
+    for (i = 0; i < cmcf->chains.nelts; i++) {
+        if (ngx_http_intent_chain_start(cycle, chains[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_intent_chain_start(ngx_cycle_t *cycle,
+    ngx_http_intent_chain_conf_t *chain)
+{
+    u_char      *p;
+    ngx_str_t   *channel;
+    ngx_uint_t   i;
+
+    for (i = 0; i < chain->signers.nelts; i++) {
+        if (ngx_http_intent_lane_init(&chain->lanes[i], cycle->log)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    channel = ngx_palloc(cycle->pool, sizeof(ngx_str_t));
+    if (channel == NULL) {
+        return NGX_ERROR;
+    }
+
+    channel->len = sizeof("wake:") - 1 + chain->name.len;
+    channel->data = ngx_pnalloc(cycle->pool, channel->len);
+    if (channel->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_cpymem(channel->data, "wake:", sizeof("wake:") - 1);
+    ngx_memcpy(p, chain->name.data, chain->name.len);
+
+    (void) ngx_http_intent_cache_subscribe(channel,
+                                           ngx_http_intent_chain_woken, chain);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_intent_chain_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_http_intent_chain_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_intent_chain_module);
+
+    if (cmcf == NULL || cmcf->chains.nelts == 0
+        || !ngx_http_intent_is_worker())
+    {
+        return;
+    }
+
+    ngx_http_intent_rpc_abort_all();
+    evm_secp256k1_done();
+}

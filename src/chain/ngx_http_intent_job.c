@@ -1,0 +1,213 @@
+
+/*
+ * Jobs: an intent's way through a lane.
+ */
+
+
+#include "ngx_http_intent_lane.h"
+
+
+#define NGX_HTTP_INTENT_JOB_POOL  1024
+
+
+ngx_http_intent_job_t *
+ngx_http_intent_job_create(ngx_http_intent_lane_t *lane)
+{
+    ngx_pool_t             *pool;
+    ngx_http_intent_job_t  *job;
+
+    pool = ngx_create_pool(NGX_HTTP_INTENT_JOB_POOL, lane->log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    job = ngx_pcalloc(pool, sizeof(ngx_http_intent_job_t));
+    if (job == NULL) {
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    job->pool = pool;
+    job->tx.nonce = -1;
+    job->block_number = -1;
+    job->delay = -1;
+
+    ngx_http_intent_clear(&job->intent);
+
+    lane->njobs++;
+    ngx_http_intent_stat_set(lane->in_flight, (double) lane->njobs);
+
+    return job;
+}
+
+
+void
+ngx_http_intent_job_destroy(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job)
+{
+    lane->njobs--;
+    ngx_http_intent_stat_set(lane->in_flight, (double) lane->njobs);
+
+    ngx_destroy_pool(job->pool);
+}
+
+
+void
+ngx_http_intent_job_insert(ngx_queue_t *queue, ngx_http_intent_job_t *job)
+{
+    ngx_queue_t            *q;
+    ngx_http_intent_job_t  *j;
+
+    /* from the tail: jobs come in order but for the few sent again */
+
+    for (q = ngx_queue_last(queue);
+         q != ngx_queue_sentinel(queue);
+         q = ngx_queue_prev(q))
+    {
+        j = ngx_http_intent_job(q);
+
+        if (j->tx.nonce <= job->tx.nonce) {
+            break;
+        }
+    }
+
+    ngx_queue_insert_after(q, &job->queue);
+}
+
+
+ngx_uint_t
+ngx_http_intent_jobs_move(ngx_queue_t *to, ngx_queue_t *from, ngx_uint_t n)
+{
+    ngx_uint_t    i;
+    ngx_queue_t  *q;
+
+    for (i = 0; i < n && !ngx_queue_empty(from); i++) {
+        q = ngx_queue_head(from);
+        ngx_queue_remove(q);
+        ngx_queue_insert_tail(to, q);
+    }
+
+    return i;
+}
+
+
+ngx_int_t
+ngx_http_intent_job_fill(ngx_http_intent_lane_t *lane, int64_t nonce)
+{
+    ngx_http_intent_job_t  *job;
+
+    job = ngx_http_intent_job_create(lane);
+    if (job == NULL) {
+        return NGX_ERROR;
+    }
+
+    job->tx.nonce = nonce;
+    ngx_memcpy(job->call.to, lane->signer->address, EVM_ADDRESS_LEN);
+    job->call.gas = 21000;
+
+    ngx_log_error(NGX_LOG_WARN, lane->log, 0,
+                  "intent chain \"%V\": nonce %L of %V has nothing to send, "
+                  "it is filled with an empty transfer",
+                  &lane->conf->name, nonce, &lane->signer->name);
+
+    ngx_queue_insert_head(&lane->ready, &job->queue);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_intent_job_replace(ngx_http_intent_job_t *job, u_char hash[32])
+{
+    ngx_http_intent_old_tx_t  *old;
+
+    old = ngx_palloc(job->pool, sizeof(ngx_http_intent_old_tx_t));
+    if (old == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(old->hash, hash, 32);
+    old->next = job->old;
+    job->old = old;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_intent_job_fail(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job, ngx_str_t *message)
+{
+    job->intent.error.len = message->len;
+    job->intent.error.data = ngx_pstrdup(job->pool, message);
+
+    if (job->intent.error.data == NULL) {
+        ngx_str_set(&job->intent.error, "failed");
+    }
+
+    ngx_log_error(NGX_LOG_INFO, lane->log, 0,
+                  "intent %V failed: %V", &job->intent.id, message);
+
+    job->failing = 1;
+    job->delay = -1;
+
+    ngx_queue_insert_tail(&lane->outcome, &job->queue);
+}
+
+
+void
+ngx_http_intent_job_retry(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job, ngx_uint_t class, ngx_str_t *message)
+{
+    ngx_uint_t                     i;
+    ngx_msec_t                     delay;
+    ngx_http_intent_chain_conf_t  *conf;
+
+    conf = lane->conf;
+
+    job->intent.attempts++;
+
+    if (job->intent.attempts >= conf->attempts) {
+        ngx_http_intent_job_fail(lane, job, message);
+        return;
+    }
+
+    delay = conf->backoff;
+
+    for (i = 1; i < job->intent.attempts && delay < conf->max_backoff; i++) {
+        delay *= 2;
+    }
+
+    delay = ngx_min(delay, conf->max_backoff);
+
+    /* up to a tenth more, so that what failed together does not come back so */
+
+    delay += ngx_random() % (delay / 10 + 1);
+
+    ngx_http_intent_stat_inc(lane->retries[class], 1);
+
+    ngx_log_error(NGX_LOG_INFO, lane->log, 0,
+                  "intent %V: attempt %ui failed: %V, again in %M ms",
+                  &job->intent.id, job->intent.attempts, message, delay);
+
+    job->intent.error.len = message->len;
+    job->intent.error.data = ngx_pstrdup(job->pool, message);
+
+    if (job->intent.error.data == NULL) {
+        job->intent.error.len = 0;
+    }
+
+    if (job->intent.status == NGX_HTTP_INTENT_EXECUTING) {
+
+        /* this lane's for good, and not to be claimed by another one */
+
+        job->not_before = ngx_current_msec + delay;
+        ngx_queue_insert_tail(&lane->claimed, &job->queue);
+        return;
+    }
+
+    job->to = NGX_HTTP_INTENT_PENDING;
+    job->delay = (int64_t) delay;
+
+    ngx_queue_insert_tail(&lane->outcome, &job->queue);
+}

@@ -1,0 +1,364 @@
+
+/*
+ * JSON-RPC 2.0 over background requests: many questions in one body, the
+ * answers in any order, and a clear word where an answer is none.
+ */
+
+
+#include "ngx_http_intent_rpc.h"
+#include "evm.h"
+
+
+#define NGX_HTTP_INTENT_JSONRPC_REASON  512
+
+
+static void ngx_http_intent_jsonrpc_done(void *data,
+    ngx_http_intent_rpc_t *rpc);
+static ngx_int_t ngx_http_intent_jsonrpc_parse(ngx_http_intent_jsonrpc_t *j);
+static ngx_int_t ngx_http_intent_jsonrpc_answer(ngx_http_intent_jsonrpc_t *j,
+    json_t *answer);
+static void ngx_http_intent_jsonrpc_count(ngx_http_intent_jsonrpc_t *j,
+    ngx_int_t rc);
+static void ngx_http_intent_jsonrpc_reason(ngx_http_intent_jsonrpc_t *j,
+    const char *fmt, ...);
+
+
+ngx_http_intent_jsonrpc_t *
+ngx_http_intent_jsonrpc_create(void)
+{
+    ngx_http_intent_rpc_t      *rpc;
+    ngx_http_intent_jsonrpc_t  *j;
+
+    rpc = ngx_http_intent_rpc_create();
+    if (rpc == NULL) {
+        return NULL;
+    }
+
+    j = ngx_pcalloc(rpc->pool, sizeof(ngx_http_intent_jsonrpc_t));
+
+    if (j == NULL
+        || ngx_array_init(&j->body, rpc->pool, 1024, 1) != NGX_OK)
+    {
+        ngx_http_intent_rpc_destroy(rpc);
+        return NULL;
+    }
+
+    j->rpc = rpc;
+    j->pool = rpc->pool;
+
+    return j;
+}
+
+
+void
+ngx_http_intent_jsonrpc_destroy(ngx_http_intent_jsonrpc_t *j)
+{
+    ngx_http_intent_rpc_destroy(j->rpc);
+}
+
+
+ngx_int_t
+ngx_http_intent_jsonrpc_add(ngx_http_intent_jsonrpc_t *j, const char *method,
+    size_t size, const char *params, ...)
+{
+    u_char   *p, *last, *start;
+    size_t    room;
+    va_list   args;
+
+    room = sizeof(",{\"jsonrpc\":\"2.0\",\"id\":,\"method\":\"\",\"params\":[]}")
+           + NGX_INT_T_LEN + ngx_strlen(method) + size;
+
+    start = ngx_array_push_n(&j->body, room);
+    if (start == NULL) {
+        return NGX_ERROR;
+    }
+
+    last = start + room;
+
+    p = ngx_slprintf(start, last,
+                     "%s{\"jsonrpc\":\"2.0\",\"id\":%ui,\"method\":\"%s\","
+                     "\"params\":[", j->n ? "," : "[", j->n, method);
+
+    va_start(args, params);
+    p = ngx_vslprintf(p, last, params, args);
+    va_end(args);
+
+    p = ngx_cpymem(p, "]}", 2);
+
+    j->body.nelts -= last - p;
+    j->n++;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_intent_jsonrpc_send(ngx_http_intent_jsonrpc_t *j,
+    ngx_http_intent_rpc_endpoint_t *endpoint,
+    ngx_http_intent_jsonrpc_pt handler, void *data)
+{
+    u_char     *p;
+    ngx_str_t   body;
+
+    p = ngx_array_push(&j->body);
+    j->answers = ngx_pcalloc(j->pool, j->n * sizeof(json_t *));
+
+    if (p == NULL || j->answers == NULL) {
+        ngx_http_intent_rpc_destroy(j->rpc);
+        return NGX_ERROR;
+    }
+
+    *p = ']';
+
+    body.data = j->body.elts;
+    body.len = j->body.nelts;
+
+    if (j->n == 1) {
+        body.data++;
+        body.len -= 2;
+    }
+
+    j->endpoint = endpoint;
+    j->handler = handler;
+    j->data = data;
+    j->start = ngx_http_intent_seconds();
+
+    return ngx_http_intent_rpc_send(j->rpc, endpoint, &body,
+                                    ngx_http_intent_jsonrpc_done, j);
+}
+
+
+static void
+ngx_http_intent_jsonrpc_done(void *data, ngx_http_intent_rpc_t *rpc)
+{
+    ngx_http_intent_jsonrpc_t  *j = data;
+
+    ngx_int_t  rc;
+
+    if (rpc->rc != NGX_OK) {
+        ngx_http_intent_jsonrpc_reason(j, "no whole answer");
+        rc = NGX_ERROR;
+
+    } else if (rpc->status != NGX_HTTP_OK) {
+        ngx_http_intent_jsonrpc_reason(j, "HTTP status %ui", rpc->status);
+        rc = NGX_ERROR;
+
+    } else {
+        rc = ngx_http_intent_jsonrpc_parse(j);
+    }
+
+    ngx_http_intent_jsonrpc_count(j, rc);
+
+    j->handler(j->data, j, rc);
+
+    json_decref(j->root);
+}
+
+
+static ngx_int_t
+ngx_http_intent_jsonrpc_parse(ngx_http_intent_jsonrpc_t *j)
+{
+    size_t        i;
+    json_t       *answer, *error;
+    ngx_str_t    *body;
+    json_error_t  err;
+
+    body = &j->rpc->body;
+
+    j->root = json_loadb((char *) body->data, body->len, 0, &err);
+
+    if (j->root == NULL) {
+        ngx_http_intent_jsonrpc_reason(j, "not JSON: %s", err.text);
+        return NGX_ERROR;
+    }
+
+    if (json_is_object(j->root) && j->n == 1) {
+        return ngx_http_intent_jsonrpc_answer(j, j->root);
+    }
+
+    if (json_is_object(j->root)) {
+
+        /* an error for the batch as a whole */
+
+        error = json_object_get(j->root, "error");
+        answer = json_object_get(error, "message");
+
+        ngx_http_intent_jsonrpc_reason(j, "%s",
+                         json_is_string(answer) ? json_string_value(answer)
+                                                : "an object for a batch");
+        return NGX_ERROR;
+    }
+
+    json_array_foreach(j->root, i, answer) {
+        if (ngx_http_intent_jsonrpc_answer(j, answer) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < j->n; i++) {
+        if (j->answers[i] == NULL) {
+            ngx_http_intent_jsonrpc_reason(j, "no answer to item %uz of %ui",
+                                           i, j->n);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_intent_jsonrpc_answer(ngx_http_intent_jsonrpc_t *j, json_t *answer)
+{
+    json_t      *id;
+    json_int_t   n;
+
+    id = json_object_get(answer, "id");
+    n = json_is_integer(id) ? json_integer_value(id) : -1;
+
+    if (n < 0 || (ngx_uint_t) n >= j->n || j->answers[n]) {
+
+        id = json_object_get(json_object_get(answer, "error"), "message");
+
+        if (json_is_string(id)) {
+            ngx_http_intent_jsonrpc_reason(j, "%s", json_string_value(id));
+
+        } else {
+            ngx_http_intent_jsonrpc_reason(j, "an answer with a wrong id");
+        }
+
+        return NGX_ERROR;
+    }
+
+    if (json_object_get(answer, "result") == NULL
+        && !json_is_object(json_object_get(answer, "error")))
+    {
+        ngx_http_intent_jsonrpc_reason(j, "neither result nor error");
+        return NGX_ERROR;
+    }
+
+    j->answers[n] = answer;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_intent_jsonrpc_count(ngx_http_intent_jsonrpc_t *j, ngx_int_t rc)
+{
+    ngx_uint_t                       i, refused;
+    ngx_http_intent_rpc_endpoint_t  *e;
+
+    e = j->endpoint;
+
+    ngx_http_intent_stat_observe(e->seconds,
+                                 ngx_http_intent_seconds() - j->start);
+
+    if (rc != NGX_OK) {
+        ngx_http_intent_stat_inc(e->failed, j->n);
+        return;
+    }
+
+    refused = 0;
+
+    for (i = 0; i < j->n; i++) {
+        if (ngx_http_intent_jsonrpc_result(j, i) == NULL) {
+            refused++;
+        }
+    }
+
+    ngx_http_intent_stat_inc(e->ok, j->n - refused);
+    ngx_http_intent_stat_inc(e->refused, refused);
+}
+
+
+static void
+ngx_http_intent_jsonrpc_reason(ngx_http_intent_jsonrpc_t *j, const char *fmt,
+    ...)
+{
+    u_char   *p;
+    va_list   args;
+
+    p = ngx_pnalloc(j->pool, NGX_HTTP_INTENT_JSONRPC_REASON);
+    if (p == NULL) {
+        ngx_str_set(&j->reason, "no memory");
+        return;
+    }
+
+    j->reason.data = p;
+
+    va_start(args, fmt);
+    p = ngx_vslprintf(p, p + NGX_HTTP_INTENT_JSONRPC_REASON, fmt, args);
+    va_end(args);
+
+    j->reason.len = p - j->reason.data;
+}
+
+
+json_t *
+ngx_http_intent_jsonrpc_result(ngx_http_intent_jsonrpc_t *j, ngx_uint_t i)
+{
+    if (json_is_object(json_object_get(j->answers[i], "error"))) {
+        return NULL;
+    }
+
+    return json_object_get(j->answers[i], "result");
+}
+
+
+ngx_str_t
+ngx_http_intent_jsonrpc_error(ngx_http_intent_jsonrpc_t *j, ngx_uint_t i)
+{
+    u_char      *p, *last;
+    char         reason[NGX_HTTP_INTENT_JSONRPC_REASON / 2];
+    size_t       n, len;
+    json_t      *error, *data;
+    uint8_t     *bytes;
+    ngx_str_t    text;
+    const char  *message, *hex;
+
+    error = json_object_get(j->answers[i], "error");
+
+    message = json_string_value(json_object_get(error, "message"));
+    if (message == NULL) {
+        message = "an error without a message";
+    }
+
+    text.len = 0;
+    text.data = ngx_pnalloc(j->pool, NGX_HTTP_INTENT_JSONRPC_REASON);
+    if (text.data == NULL) {
+        ngx_str_set(&text, "no memory");
+        return text;
+    }
+
+    last = text.data + NGX_HTTP_INTENT_JSONRPC_REASON;
+
+    /* revert data: a string, or (some nodes) an object with the string in it */
+
+    data = json_object_get(error, "data");
+
+    if (json_is_object(data)) {
+        data = json_object_get(data, "data");
+    }
+
+    hex = json_string_value(data);
+
+    if (hex && hex[0] == '0' && hex[1] == 'x' && hex[2] != '\0') {
+        len = ngx_strlen(hex);
+        n = len / 2;
+        bytes = ngx_pnalloc(j->pool, n);
+
+        if (bytes && evm_hex_decode(hex, len, bytes, &n) == EVM_OK) {
+            n = evm_abi_revert_reason(bytes, n, reason, sizeof(reason));
+            p = ngx_slprintf(text.data, last, "execution reverted: %*s",
+                             n, reason);
+            text.len = p - text.data;
+            return text;
+        }
+    }
+
+    p = ngx_slprintf(text.data, last, "%s", message);
+    text.len = p - text.data;
+
+    return text;
+}

@@ -1,0 +1,288 @@
+
+/*
+ * Lanes: one for each (chain, signer).  Private to src/chain.
+ *
+ * A lane is a pipeline.  Jobs stand in the queue of the step they wait for,
+ * and each step works on one batch at a time:
+ *
+ *   claim ▸ claimed ▸ preflight ▸ ready ▸ save ▸ unsent ▸ send ▸ sent ▸
+ *   confirm ▸ mined ▸ verify ▸ outcome ▸ record
+ *
+ * A job leaves its queue for the step's own while the step waits for
+ * Postgres or for the node, so that each job is always in exactly one queue.
+ */
+
+
+#ifndef _NGX_HTTP_INTENT_LANE_H_INCLUDED_
+#define _NGX_HTTP_INTENT_LANE_H_INCLUDED_
+
+
+#include "ngx_http_intent.h"
+#include "ngx_http_intent_chain.h"
+#include "ngx_http_intent_rpc.h"
+#include "ngx_http_intent_signer.h"
+#include "ngx_http_intent_store_lane.h"
+#include "ngx_http_intent_type.h"
+
+
+#define NGX_HTTP_INTENT_LANE_CLAIM     256   /* intents in one claim */
+#define NGX_HTTP_INTENT_LANE_SIGN       64   /* 40 us each: a short turn */
+#define NGX_HTTP_INTENT_LANE_RPC       100   /* items in one JSON-RPC batch */
+#define NGX_HTTP_INTENT_LANE_RECORD    256   /* changes in one commit */
+
+
+/* ---- configuration ---- */
+
+typedef struct ngx_http_intent_lane_s  ngx_http_intent_lane_t;
+
+
+typedef struct {
+    ngx_str_t                         name;
+    uint64_t                          chain_id;
+    ngx_array_t                       endpoints; /* ..._rpc_endpoint_t */
+    ngx_array_t                       signers;   /* ..._signer_t * */
+
+    ngx_uint_t                        confirmations;
+    ngx_msec_t                        poll_interval;
+    ngx_uint_t                        max_in_flight;
+    uint64_t                          max_fee;      /* wei for a unit of gas */
+    uint64_t                          priority_fee; /* 0: as the chain pays */
+
+    ngx_uint_t                        attempts;
+    ngx_msec_t                        backoff;
+    ngx_msec_t                        max_backoff;
+
+    ngx_http_intent_lane_t           *lanes;     /* one for each signer */
+
+    ngx_http_intent_name_t           *registered;
+    u_char                           *file;
+    ngx_uint_t                        line;
+} ngx_http_intent_chain_conf_t;
+
+
+typedef struct {
+    ngx_array_t                       chains;    /* ..._chain_conf_t * */
+} ngx_http_intent_chain_main_conf_t;
+
+
+/* ---- error classes (of messages from nodes) ---- */
+
+typedef enum {
+    NGX_HTTP_INTENT_RPC_KNOWN = 0,     /* the node has it already: sent */
+    NGX_HTTP_INTENT_RPC_NONCE_LOW,     /* ours was mined, or another's */
+    NGX_HTTP_INTENT_RPC_GAP,           /* an earlier nonce is missing */
+    NGX_HTTP_INTENT_RPC_REPLACEMENT,   /* another one of this nonce pays more */
+    NGX_HTTP_INTENT_RPC_UNDERPRICED,
+    NGX_HTTP_INTENT_RPC_BACKPRESSURE,  /* later, or another node */
+    NGX_HTTP_INTENT_RPC_FUNDS,
+    NGX_HTTP_INTENT_RPC_FEE_CAP,       /* the node's own limit */
+    NGX_HTTP_INTENT_RPC_REVERT,        /* the call cannot succeed */
+    NGX_HTTP_INTENT_RPC_FATAL,         /* this transaction is never taken */
+    NGX_HTTP_INTENT_RPC_UNKNOWN,       /* anything may have happened */
+    NGX_HTTP_INTENT_RPC_CLASSES
+} ngx_http_intent_rpc_class_e;
+
+ngx_uint_t ngx_http_intent_rpc_classify(ngx_str_t *message);
+ngx_str_t *ngx_http_intent_rpc_class_name(ngx_uint_t class);
+
+
+/* ---- lanes ---- */
+
+/* an earlier transaction of a nonce: any of them may still be mined */
+typedef struct ngx_http_intent_old_tx_s  ngx_http_intent_old_tx_t;
+
+struct ngx_http_intent_old_tx_s {
+    u_char                            hash[32];
+    ngx_http_intent_old_tx_t         *next;
+};
+
+
+/*
+ * An intent on its way, or, with an empty id, the filling of a gap.  Once it
+ * has a nonce, that nonce is its own until the chain shows it used.
+ */
+typedef struct {
+    ngx_queue_t                       queue;
+    ngx_pool_t                       *pool;
+    ngx_http_intent_t                 intent;
+    ngx_http_intent_call_t            call;
+    ngx_http_intent_store_tx_t        tx;        /* nonce -1: none yet */
+    ngx_http_intent_old_tx_t         *old;
+
+    /* what the receipt says; block_number -1: not mined */
+    int64_t                           block_number;
+    u_char                            block_hash[32];
+    u_char                            mined_hash[32];
+    int64_t                           gas_used;
+    ngx_str_t                         gas_cost;  /* wei, decimal */
+
+    /* what is to be recorded */
+    ngx_uint_t                        to;
+    int64_t                           delay;     /* as in store_write_t */
+    unsigned                          settled:1; /* the nonce is used up */
+    unsigned                          failing:1; /* on its way to failed */
+
+    ngx_msec_t                        not_before; /* of the next preflight */
+    ngx_msec_t                        sent_at;   /* 0: never by this lane */
+    ngx_uint_t                        missing;   /* receipts asked in vain */
+    ngx_int_t                         block_item; /* of the batch to verify */
+    ngx_int_t                         call_item;
+    unsigned                          reverted:1;
+    unsigned                          maybe_sent:1; /* before this lane */
+    unsigned                          cancel:1;  /* tx only uses the nonce up:
+                                                    the node refuses the real
+                                                    one; intent.error says
+                                                    why */
+    unsigned                          lost:1;    /* another's transaction has
+                                                    the nonce */
+    unsigned                          recorded:1; /* block_number is in the
+                                                     intent */
+} ngx_http_intent_job_t;
+
+
+typedef enum {
+    NGX_HTTP_INTENT_LANE_AWAY = 0,     /* somebody else's, or nobody's */
+    NGX_HTTP_INTENT_LANE_OPENING,
+    NGX_HTTP_INTENT_LANE_RUNNING,
+    NGX_HTTP_INTENT_LANE_CLOSING       /* waits for what is under way */
+} ngx_http_intent_lane_state_e;
+
+
+/* a step: what it works on now */
+typedef struct {
+    ngx_http_intent_lane_t           *lane;
+    ngx_queue_t                       jobs;
+    ngx_http_intent_jsonrpc_t        *rpc;       /* under way, or NULL */
+    ngx_uint_t                        busy;
+
+    /* while a commit is under way */
+    ngx_pool_t                       *pool;
+    ngx_http_intent_transition_t      transition;
+    ngx_http_intent_store_write_t     write;
+} ngx_http_intent_step_t;
+
+
+struct ngx_http_intent_lane_s {
+    ngx_http_intent_chain_conf_t     *conf;
+    ngx_http_intent_signer_t         *signer;
+    ngx_log_t                        *log;
+
+    ngx_uint_t                        state;
+    ngx_uint_t                        session;   /* the executor's is up */
+    ngx_uint_t                        ops;       /* Postgres under way */
+    ngx_uint_t                        held;      /* keeps the worker alive */
+    ngx_http_intent_store_lane_t      store;
+
+    ngx_uint_t                        njobs;
+    ngx_queue_t                       claimed;
+    ngx_queue_t                       ready;
+    ngx_queue_t                       unsent;
+    ngx_queue_t                       sent;      /* by nonce */
+    ngx_queue_t                       mined;     /* deep enough */
+    ngx_queue_t                       outcome;
+
+    ngx_http_intent_step_t            open;
+    ngx_http_intent_step_t            claim;
+    ngx_http_intent_step_t            preflight;
+    ngx_http_intent_step_t            save;
+    ngx_http_intent_step_t            send;
+    ngx_http_intent_step_t            poll;
+    ngx_http_intent_step_t            confirm;
+    ngx_http_intent_step_t            verify;
+    ngx_http_intent_step_t            record;
+
+    ngx_uint_t                        claim_due;
+    ngx_uint_t                        poll_due;
+    ngx_uint_t                        confirm_due;
+    ngx_uint_t                        send_held;  /* until the next poll */
+
+    /* the chain as the node last told it */
+    ngx_uint_t                        rpc_ok;
+    ngx_uint_t                        endpoint;
+    ngx_uint_t                        rpc_failures;
+    int64_t                           head;      /* -1: not known */
+    u_char                            head_hash[32];
+    int64_t                           nonce;     /* mined, at the head */
+    int64_t                           pending_nonce;
+    evm_u256_t                        base_fee;
+    evm_u256_t                        tip;
+    ngx_msec_t                        head_at;
+    ngx_uint_t                        polls;
+
+    ngx_event_t                       timer;     /* poll, or try for the lock */
+    ngx_event_t                       work;      /* posted */
+
+    ngx_http_intent_stat_t           *in_flight;
+    ngx_http_intent_stat_t           *balance;
+    ngx_http_intent_stat_t          **retries;   /* by error class */
+};
+
+
+ngx_int_t ngx_http_intent_lane_init(ngx_http_intent_lane_t *lane,
+    ngx_log_t *log);
+/* looks at every step: what can begin, begins */
+void ngx_http_intent_lane_work(ngx_http_intent_lane_t *lane);
+/* the same, from a posted event */
+void ngx_http_intent_lane_post(ngx_http_intent_lane_t *lane);
+/* gives the lane up; jobs are dropped when nothing refers to them any more */
+void ngx_http_intent_lane_lose(ngx_http_intent_lane_t *lane);
+/* a step's call to the node is over; 0: the lane does not run any more */
+ngx_uint_t ngx_http_intent_lane_answered(ngx_http_intent_step_t *step,
+    ngx_http_intent_jsonrpc_t *j, ngx_int_t rc);
+
+ngx_http_intent_rpc_endpoint_t *ngx_http_intent_lane_endpoint(
+    ngx_http_intent_lane_t *lane);
+
+ngx_http_intent_job_t *ngx_http_intent_job_create(
+    ngx_http_intent_lane_t *lane);
+void ngx_http_intent_job_destroy(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job);
+/* into a queue ordered by nonce */
+void ngx_http_intent_job_insert(ngx_queue_t *queue,
+    ngx_http_intent_job_t *job);
+/* a self-transfer for a nonce that nothing else will use */
+ngx_int_t ngx_http_intent_job_fill(ngx_http_intent_lane_t *lane,
+    int64_t nonce);
+/* the transaction that was live is now one of the old ones */
+ngx_int_t ngx_http_intent_job_replace(ngx_http_intent_job_t *job,
+    u_char hash[32]);
+
+/* moves at most n jobs to the tail of another queue; how many */
+ngx_uint_t ngx_http_intent_jobs_move(ngx_queue_t *to, ngx_queue_t *from,
+    ngx_uint_t n);
+
+#define ngx_http_intent_job(q)                                                \
+    ngx_queue_data(q, ngx_http_intent_job_t, queue)
+
+#define ngx_http_intent_job_is_filler(job)  ((job)->intent.id.len == 0)
+
+/* steps */
+void ngx_http_intent_lane_claim(ngx_http_intent_lane_t *lane);
+void ngx_http_intent_lane_preflight(ngx_http_intent_lane_t *lane);
+void ngx_http_intent_lane_save(ngx_http_intent_lane_t *lane);
+void ngx_http_intent_lane_send(ngx_http_intent_lane_t *lane);
+void ngx_http_intent_lane_poll(ngx_http_intent_lane_t *lane);
+void ngx_http_intent_lane_confirm(ngx_http_intent_lane_t *lane);
+void ngx_http_intent_lane_verify(ngx_http_intent_lane_t *lane);
+void ngx_http_intent_lane_record(ngx_http_intent_lane_t *lane);
+
+/* begins a commit over step->jobs; NGX_DECLINED: the jobs stay in the step */
+ngx_int_t ngx_http_intent_step_write(ngx_http_intent_step_t *step,
+    ngx_uint_t njobs,
+    void (*handler)(ngx_http_intent_transition_t *t, ngx_int_t rc));
+void ngx_http_intent_step_written(ngx_http_intent_step_t *step);
+
+/* queues a final failure; message is copied */
+void ngx_http_intent_job_fail(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job, ngx_str_t *message);
+/* counts an attempt, and queues another one later, or a failure */
+void ngx_http_intent_job_retry(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job, ngx_uint_t class, ngx_str_t *message);
+
+/* reading answers: NGX_ERROR where it is not what it should be */
+ngx_int_t ngx_http_intent_json_u256(json_t *v, evm_u256_t *n);
+ngx_int_t ngx_http_intent_json_int(json_t *v, int64_t *n);
+ngx_int_t ngx_http_intent_json_hash(json_t *v, u_char hash[32]);
+
+
+#endif /* _NGX_HTTP_INTENT_LANE_H_INCLUDED_ */

@@ -1,0 +1,694 @@
+
+/*
+ * Background requests.
+ *
+ * nginx has subrequests, which bring the operator's whole proxy_* and
+ * upstream configuration with them, but only below a client's request.  So
+ * each call makes a request without a client: a connection without a socket,
+ * a main request that does nothing, and below it one background subrequest.
+ * A body filter takes the answer off before it would go to the connection,
+ * so that no buffer directive of the location bounds it.
+ */
+
+
+#include "ngx_http_intent_rpc.h"
+#include "ngx_http_intent_chain.h"
+
+
+#define NGX_HTTP_INTENT_RPC_POOL  4096
+
+
+static ngx_int_t ngx_http_intent_rpc_make_request(ngx_http_intent_rpc_t *rpc,
+    ngx_http_intent_rpc_endpoint_t *endpoint);
+static ngx_int_t ngx_http_intent_rpc_make_subrequest(
+    ngx_http_intent_rpc_t *rpc, ngx_str_t *uri, ngx_str_t *body);
+static ngx_int_t ngx_http_intent_rpc_set_body(ngx_http_request_t *sr,
+    ngx_str_t *body);
+static void ngx_http_intent_rpc_empty_handler(ngx_event_t *ev);
+static u_char *ngx_http_intent_rpc_log_error(ngx_log_t *log, u_char *buf,
+    size_t len);
+static ngx_int_t ngx_http_intent_rpc_body_filter(ngx_http_request_t *r,
+    ngx_chain_t *in);
+static void ngx_http_intent_rpc_append(ngx_http_intent_rpc_t *rpc,
+    u_char *data, size_t len);
+static ngx_int_t ngx_http_intent_rpc_post_subrequest(ngx_http_request_t *sr,
+    void *data, ngx_int_t rc);
+static void ngx_http_intent_rpc_done(ngx_event_t *ev);
+static void ngx_http_intent_rpc_close(ngx_http_intent_rpc_t *rpc);
+static size_t ngx_http_intent_rpc_find_location(
+    ngx_http_location_tree_node_t *node, u_char *uri, size_t len,
+    ngx_http_core_loc_conf_t **clcf);
+
+
+static ngx_http_output_body_filter_pt  ngx_http_intent_rpc_next_body_filter;
+
+/* all calls under way */
+static ngx_queue_t  ngx_http_intent_rpc_calls;
+
+static ngx_str_t    ngx_http_intent_rpc_post = ngx_string("POST");
+static ngx_str_t    ngx_http_intent_rpc_root = ngx_string("/");
+static ngx_str_t    ngx_http_intent_rpc_addr = ngx_string("127.0.0.1");
+
+
+void
+ngx_http_intent_rpc_init_process(void)
+{
+    ngx_queue_init(&ngx_http_intent_rpc_calls);
+}
+
+
+ngx_http_intent_rpc_t *
+ngx_http_intent_rpc_create(void)
+{
+    ngx_pool_t             *pool;
+    ngx_http_intent_rpc_t  *rpc;
+
+    pool = ngx_create_pool(NGX_HTTP_INTENT_RPC_POOL, ngx_cycle->log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    rpc = ngx_pcalloc(pool, sizeof(ngx_http_intent_rpc_t));
+    if (rpc == NULL) {
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    rpc->pool = pool;
+    rpc->rc = NGX_ERROR;
+
+    return rpc;
+}
+
+
+void
+ngx_http_intent_rpc_destroy(ngx_http_intent_rpc_t *rpc)
+{
+    ngx_destroy_pool(rpc->pool);
+}
+
+
+ngx_int_t
+ngx_http_intent_rpc_send(ngx_http_intent_rpc_t *rpc,
+    ngx_http_intent_rpc_endpoint_t *endpoint, ngx_str_t *body,
+    ngx_http_intent_rpc_pt handler, void *data)
+{
+    rpc->handler = handler;
+    rpc->data = data;
+    rpc->uri = &endpoint->uri;
+
+    if (ngx_http_intent_rpc_make_request(rpc, endpoint) != NGX_OK) {
+        ngx_destroy_pool(rpc->pool);
+        return NGX_ERROR;
+    }
+
+    ngx_queue_insert_tail(&ngx_http_intent_rpc_calls, &rpc->queue);
+
+    if (ngx_http_intent_rpc_make_subrequest(rpc, &endpoint->uri, body)
+        != NGX_OK)
+    {
+        ngx_http_intent_rpc_close(rpc);
+        return NGX_ERROR;
+    }
+
+    /* there is no event that would start it */
+
+    ngx_http_run_posted_requests(rpc->connection);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_intent_rpc_make_request(ngx_http_intent_rpc_t *rpc,
+    ngx_http_intent_rpc_endpoint_t *endpoint)
+{
+    ngx_event_t            *rev, *wev;
+    ngx_connection_t       *c;
+    ngx_http_request_t     *r;
+    struct sockaddr_in     *sin;
+    ngx_http_connection_t  *hc;
+
+    /* not from ngx_cycle: it would take one of worker_connections */
+
+    c = ngx_pcalloc(rpc->pool, sizeof(ngx_connection_t));
+    rev = ngx_pcalloc(rpc->pool, sizeof(ngx_event_t));
+    wev = ngx_pcalloc(rpc->pool, sizeof(ngx_event_t));
+    hc = ngx_pcalloc(rpc->pool, sizeof(ngx_http_connection_t));
+    sin = ngx_pcalloc(rpc->pool, sizeof(struct sockaddr_in));
+
+    if (c == NULL || rev == NULL || wev == NULL || hc == NULL || sin == NULL) {
+        return NGX_ERROR;
+    }
+
+    rpc->log = *ngx_cycle->log;
+    rpc->log.handler = ngx_http_intent_rpc_log_error;
+    rpc->log.data = &rpc->log_ctx;
+    rpc->log.action = NULL;
+    rpc->log_ctx.connection = c;
+
+    rev->index = NGX_INVALID_INDEX;
+    rev->data = c;
+    rev->log = &rpc->log;
+    rev->handler = ngx_http_intent_rpc_empty_handler;
+    rev->active = 1;
+
+    wev->index = NGX_INVALID_INDEX;
+    wev->data = c;
+    wev->log = &rpc->log;
+    wev->handler = ngx_http_intent_rpc_empty_handler;
+    wev->write = 1;
+    wev->active = 1;
+    wev->ready = 1;
+
+    sin->sin_family = AF_INET;
+    sin->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+
+    c->fd = (ngx_socket_t) -1;
+    c->read = rev;
+    c->write = wev;
+    c->pool = rpc->pool;
+    c->log = &rpc->log;
+    c->tcp_nodelay = NGX_TCP_NODELAY_DISABLED;
+    c->tcp_nopush = NGX_TCP_NOPUSH_DISABLED;
+    c->sockaddr = (struct sockaddr *) sin;
+    c->socklen = sizeof(struct sockaddr_in);
+    c->local_sockaddr = c->sockaddr;
+    c->local_socklen = c->socklen;
+    c->addr_text = ngx_http_intent_rpc_addr;
+    c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
+
+    hc->conf_ctx = endpoint->ctx;
+    c->data = hc;
+
+    r = ngx_http_create_request(c);
+    if (r == NULL) {
+        return NGX_ERROR;
+    }
+
+    c->data = r;
+
+    /* nobody waits for the main request, nothing of it is logged */
+
+    r->logged = 1;
+    r->uri = endpoint->uri;
+    r->unparsed_uri = endpoint->uri;
+    r->method = NGX_HTTP_POST;
+    r->method_name = ngx_http_intent_rpc_post;
+    r->http_version = NGX_HTTP_VERSION_11;
+    r->read_event_handler = ngx_http_request_empty_handler;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    ngx_http_set_ctx(r, rpc, ngx_http_intent_chain_module);
+
+    rpc->connection = c;
+    rpc->request = r;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_intent_rpc_make_subrequest(ngx_http_intent_rpc_t *rpc,
+    ngx_str_t *uri, ngx_str_t *body)
+{
+    ngx_http_request_t          *r, *sr;
+    ngx_http_post_subrequest_t  *ps;
+
+    r = rpc->request;
+
+    ps = ngx_palloc(r->pool, sizeof(ngx_http_post_subrequest_t));
+    if (ps == NULL) {
+        return NGX_ERROR;
+    }
+
+    ps->handler = ngx_http_intent_rpc_post_subrequest;
+    ps->data = rpc;
+
+    if (ngx_http_subrequest(r, uri, NULL, &sr, ps,
+                            NGX_HTTP_SUBREQUEST_IN_MEMORY
+                            |NGX_HTTP_SUBREQUEST_BACKGROUND)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    sr->method = NGX_HTTP_POST;
+    sr->method_name = ngx_http_intent_rpc_post;
+
+    /*
+     * Nodes answer at "/" only: that is what a proxy_pass without a path
+     * shall ask for, not for the name of our location
+     */
+
+    sr->unparsed_uri = ngx_http_intent_rpc_root;
+    sr->valid_unparsed_uri = 1;
+
+    return ngx_http_intent_rpc_set_body(sr, body);
+}
+
+
+static ngx_int_t
+ngx_http_intent_rpc_set_body(ngx_http_request_t *sr, ngx_str_t *body)
+{
+    ngx_buf_t                *b;
+    ngx_chain_t              *cl;
+    ngx_table_elt_t          *h;
+    ngx_http_request_body_t  *rb;
+
+    rb = ngx_pcalloc(sr->pool, sizeof(ngx_http_request_body_t));
+    b = ngx_calloc_buf(sr->pool);
+    cl = ngx_alloc_chain_link(sr->pool);
+
+    if (rb == NULL || b == NULL || cl == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->pos = body->data;
+    b->last = body->data + body->len;
+    b->start = b->pos;
+    b->end = b->last;
+    b->memory = 1;
+    b->last_buf = 1;
+
+    cl->buf = b;
+    cl->next = NULL;
+
+    rb->bufs = cl;
+    rb->buf = b;
+    sr->request_body = rb;
+    sr->headers_in.content_length_n = body->len;
+
+    if (ngx_list_init(&sr->headers_in.headers, sr->pool, 4,
+                      sizeof(ngx_table_elt_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    h = ngx_list_push(&sr->headers_in.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+    h->hash = 1;
+    ngx_str_set(&h->key, "Content-Type");
+    ngx_str_set(&h->value, "application/json");
+    h->lowcase_key = (u_char *) "content-type";
+
+    sr->headers_in.content_type = h;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_intent_rpc_empty_handler(ngx_event_t *ev)
+{
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, ev->log, 0, "intent rpc empty handler");
+}
+
+
+static u_char *
+ngx_http_intent_rpc_log_error(ngx_log_t *log, u_char *buf, size_t len)
+{
+    u_char              *p;
+    ngx_http_request_t  *r;
+    ngx_http_log_ctx_t  *ctx;
+
+    p = buf;
+
+    if (log->action) {
+        p = ngx_snprintf(buf, len, " while %s", log->action);
+        len -= p - buf;
+        buf = p;
+    }
+
+    ctx = log->data;
+    r = ctx->current_request;
+
+    if (r == NULL) {
+        return p;
+    }
+
+    p = ngx_snprintf(buf, len, ", intent rpc: \"%V\"", &r->uri);
+    len -= p - buf;
+    buf = p;
+
+    if (r->upstream && r->upstream->peer.name) {
+        p = ngx_snprintf(buf, len, ", upstream: \"%V\"",
+                         r->upstream->peer.name);
+    }
+
+    return p;
+}
+
+
+void
+ngx_http_intent_rpc_init_filter(void)
+{
+    ngx_http_intent_rpc_next_body_filter = ngx_http_top_body_filter;
+    ngx_http_top_body_filter = ngx_http_intent_rpc_body_filter;
+}
+
+
+static ngx_int_t
+ngx_http_intent_rpc_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_buf_t              *b;
+    ngx_chain_t            *cl;
+    ngx_http_intent_rpc_t  *rpc;
+
+    /* by the main request: an internal redirect clears r->ctx */
+
+    if (r == r->main || r->connection->fd != (ngx_socket_t) -1) {
+        return ngx_http_intent_rpc_next_body_filter(r, in);
+    }
+
+    rpc = ngx_http_get_module_ctx(r->main, ngx_http_intent_chain_module);
+
+    if (rpc == NULL) {
+        return ngx_http_intent_rpc_next_body_filter(r, in);
+    }
+
+    for (cl = in; cl; cl = cl->next) {
+        b = cl->buf;
+
+        if (ngx_buf_in_memory(b)) {
+            ngx_http_intent_rpc_append(rpc, b->pos, b->last - b->pos);
+            b->pos = b->last;
+
+        } else if (b->in_file) {
+            /* the copy filter should have read it */
+            rpc->overflow = 1;
+            b->file_pos = b->file_last;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_intent_rpc_append(ngx_http_intent_rpc_t *rpc, u_char *data,
+    size_t len)
+{
+    u_char  *p;
+    size_t   size;
+
+    if (rpc->overflow || rpc->no_memory || len == 0) {
+        return;
+    }
+
+    if (len > NGX_HTTP_INTENT_RPC_MAX_BODY - rpc->body.len) {
+        rpc->overflow = 1;
+        return;
+    }
+
+    if (rpc->body.len + len > rpc->size) {
+
+        size = ngx_max(rpc->size * 2, rpc->body.len + len);
+        size = ngx_max(size, 4096);
+
+        p = ngx_palloc(rpc->pool, size);
+        if (p == NULL) {
+            rpc->no_memory = 1;
+            return;
+        }
+
+        if (rpc->body.len) {
+            ngx_memcpy(p, rpc->body.data, rpc->body.len);
+            (void) ngx_pfree(rpc->pool, rpc->body.data);
+        }
+
+        rpc->body.data = p;
+        rpc->size = size;
+    }
+
+    ngx_memcpy(rpc->body.data + rpc->body.len, data, len);
+    rpc->body.len += len;
+}
+
+
+/*
+ * Runs inside of the subrequest's finalization: nothing may be freed or
+ * started here, and only NGX_OK keeps nginx from answering the client that
+ * does not exist.
+ */
+
+static ngx_int_t
+ngx_http_intent_rpc_post_subrequest(ngx_http_request_t *sr, void *data,
+    ngx_int_t rc)
+{
+    ngx_http_intent_rpc_t  *rpc = data;
+
+    ngx_uint_t            failed;
+    ngx_http_upstream_t  *u;
+
+    failed = 0;
+
+    if (sr->connection->error || sr->buffered) {
+        sr->connection->error = 0;
+        sr->buffered = 0;
+        failed = 1;
+    }
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        rpc->status = rc;
+
+    } else if (rc == NGX_OK) {
+        rpc->status = sr->headers_out.status;
+
+    } else {
+        failed = 1;
+    }
+
+    /* a body cut short by the node arrives with rc 0 and status 200 */
+
+    u = sr->upstream;
+
+    if (u && rpc->status == NGX_HTTP_OK) {
+
+        if (u->buffering ? (u->pipe && u->pipe->length > 0)
+                         : (u->length > 0))
+        {
+            failed = 1;
+        }
+    }
+
+    if (rpc->overflow) {
+        ngx_log_error(NGX_LOG_ERR, sr->connection->log, 0,
+                      "intent rpc answer is larger than %d bytes",
+                      NGX_HTTP_INTENT_RPC_MAX_BODY);
+        failed = 1;
+    }
+
+    rpc->rc = (failed || rpc->no_memory) ? NGX_ERROR : NGX_OK;
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, sr->connection->log, 0,
+                   "intent rpc \"%V\" done: rc:%i status:%ui size:%uz",
+                   rpc->uri, rpc->rc, rpc->status, rpc->body.len);
+
+    rpc->done.handler = ngx_http_intent_rpc_done;
+    rpc->done.data = rpc->connection;
+    rpc->done.log = ngx_cycle->log;
+
+    ngx_post_event(&rpc->done, &ngx_posted_events);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_intent_rpc_done(ngx_event_t *ev)
+{
+    ngx_connection_t       *c;
+    ngx_http_request_t     *r;
+    ngx_http_intent_rpc_t  *rpc;
+
+    c = ev->data;
+    r = c->data;
+    rpc = ngx_http_get_module_ctx(r->main, ngx_http_intent_chain_module);
+
+    if (rpc->handler) {
+        rpc->handler(rpc->data, rpc);
+    }
+
+    ngx_http_intent_rpc_close(rpc);
+}
+
+
+static void
+ngx_http_intent_rpc_close(ngx_http_intent_rpc_t *rpc)
+{
+    ngx_connection_t  *c;
+
+    c = rpc->connection;
+
+    ngx_queue_remove(&rpc->queue);
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+    if (c->read->posted) {
+        ngx_delete_posted_event(c->read);
+    }
+
+    if (c->write->posted) {
+        ngx_delete_posted_event(c->write);
+    }
+
+    if (rpc->done.posted) {
+        ngx_delete_posted_event(&rpc->done);
+    }
+
+    ngx_http_free_request(rpc->request, 0);
+    ngx_destroy_pool(rpc->pool);
+}
+
+
+void
+ngx_http_intent_rpc_forget(ngx_http_intent_rpc_t *rpc)
+{
+    rpc->handler = NULL;
+}
+
+
+void
+ngx_http_intent_rpc_abort_all(void)
+{
+    ngx_queue_t            *q;
+    ngx_http_cleanup_t     *cln;
+    ngx_http_intent_rpc_t  *rpc;
+
+    while (!ngx_queue_empty(&ngx_http_intent_rpc_calls)) {
+        q = ngx_queue_head(&ngx_http_intent_rpc_calls);
+        rpc = ngx_queue_data(q, ngx_http_intent_rpc_t, queue);
+
+        rpc->handler = NULL;
+
+        /* the upstream's: closes its connection and lets the main go */
+
+        cln = rpc->request->cleanup;
+        rpc->request->cleanup = NULL;
+
+        while (cln) {
+            if (cln->handler) {
+                cln->handler(cln->data);
+            }
+
+            cln = cln->next;
+        }
+
+        ngx_http_intent_rpc_close(rpc);
+    }
+}
+
+
+/*
+ * The chains stand at the http level, their locations in some server.  The
+ * server is the one whose location matches the longest part of the uri.
+ */
+
+ngx_http_conf_ctx_t *
+ngx_http_intent_rpc_find_server(ngx_conf_t *cf, ngx_str_t *uri,
+    ngx_uint_t *internal)
+{
+    size_t                       len, longest;
+    ngx_uint_t                   i;
+    ngx_http_conf_ctx_t         *ctx;
+    ngx_http_core_loc_conf_t    *clcf, *found;
+    ngx_http_core_srv_conf_t   **cscfp;
+    ngx_http_core_main_conf_t   *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    cscfp = cmcf->servers.elts;
+
+    ctx = NULL;
+    longest = 0;
+
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+
+        clcf = cscfp[i]->ctx->loc_conf[ngx_http_core_module.ctx_index];
+        found = NULL;
+
+        len = ngx_http_intent_rpc_find_location(clcf->static_locations,
+                                                uri->data, uri->len, &found);
+
+        /* a location / would take everything, and is never meant */
+
+        if (found && len > longest && len > 1) {
+            longest = len;
+            ctx = cscfp[i]->ctx;
+            *internal = found->internal;
+        }
+    }
+
+    return ctx;
+}
+
+
+/* walks the tree as nginx does when it looks for a static location */
+
+static size_t
+ngx_http_intent_rpc_find_location(ngx_http_location_tree_node_t *node,
+    u_char *uri, size_t len, ngx_http_core_loc_conf_t **clcf)
+{
+    size_t     n, matched, longest;
+    ngx_int_t  rc;
+
+    matched = 0;
+    longest = 0;
+
+    while (node) {
+        n = ngx_min(len, (size_t) node->len);
+        rc = ngx_filename_cmp(uri, node->name, n);
+
+        if (rc != 0) {
+            node = (rc < 0) ? node->left : node->right;
+            continue;
+        }
+
+        if (len > (size_t) node->len) {
+
+            uri += n;
+            len -= n;
+            matched += n;
+
+            if (node->inclusive) {
+                *clcf = node->inclusive;
+                longest = matched;
+                node = node->tree;
+                continue;
+            }
+
+            /* exact only: not this one, but something longer may be */
+
+            uri -= n;
+            len += n;
+            matched -= n;
+            node = node->right;
+            continue;
+        }
+
+        if (len == (size_t) node->len) {
+
+            if (node->exact || node->inclusive) {
+                *clcf = node->exact ? node->exact : node->inclusive;
+                longest = matched + n;
+            }
+
+            break;
+        }
+
+        node = node->left;
+    }
+
+    return longest;
+}

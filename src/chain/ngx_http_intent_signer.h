@@ -1,0 +1,35 @@
+
+/* the keys transactions are signed with; private to src/chain */
+
+
+#ifndef _NGX_HTTP_INTENT_SIGNER_H_INCLUDED_
+#define _NGX_HTTP_INTENT_SIGNER_H_INCLUDED_
+
+
+#include "ngx_http_intent.h"
+#include "evm.h"
+
+
+typedef struct {
+    u_char      address[EVM_ADDRESS_LEN];
+    ngx_str_t   name;       /* the address, with its checksum */
+    u_char     *key;        /* 32 bytes, in a page that no core dump has */
+} ngx_http_intent_signer_t;
+
+
+/* what signing needs, in the master and again in each worker; logs */
+ngx_int_t ngx_http_intent_signer_init(ngx_log_t *log);
+
+/*
+ * Reads "key_file=": 64 hex digits, with or without 0x.  The key is wiped
+ * when the configuration's pool is destroyed.  NULL: an [emerg] was logged.
+ */
+ngx_http_intent_signer_t *ngx_http_intent_signer_key_file(ngx_conf_t *cf,
+    ngx_str_t *path);
+
+/* NGX_ERROR: the transaction cannot be signed; *raw and *hash from pool */
+ngx_int_t ngx_http_intent_signer_sign(ngx_http_intent_signer_t *signer,
+    ngx_pool_t *pool, evm_tx_t *tx, ngx_str_t *raw, u_char hash[32]);
+
+
+#endif /* _NGX_HTTP_INTENT_SIGNER_H_INCLUDED_ */

@@ -1,0 +1,809 @@
+
+/*
+ * New intents.
+ *
+ * Each session has one INSERT under way at the most; what comes meanwhile
+ * gathers, and leaves as the next one.  So an idle gateway adds no wait, and
+ * a busy one shares each commit among many.
+ */
+
+
+#include "ngx_http_intent_store_private.h"
+
+
+#define NGX_HTTP_INTENT_STORE_QUEUE        8192        /* intents */
+#define NGX_HTTP_INTENT_STORE_BATCH        512         /* intents */
+#define NGX_HTTP_INTENT_STORE_BATCH_BYTES  (1024 * 1024)
+#define NGX_HTTP_INTENT_STORE_POOL         4096
+
+
+/* a transition that waits, or is in a batch */
+typedef struct {
+    ngx_queue_t                       queue;
+    ngx_http_intent_transition_t     *transition;
+    ngx_msec_t                        deadline;
+    ngx_uint_t                        unknown;  /* it was in a lost batch */
+} ngx_http_intent_store_item_t;
+
+
+typedef struct {
+    ngx_pool_t                       *pool;
+    ngx_http_intent_store_session_t  *session;
+    ngx_queue_t                       items;
+    ngx_uint_t                        nitems;
+    ngx_uint_t                        rows;
+    size_t                            bytes;    /* of params */
+    double                            start;
+    ngx_http_intent_pg_query_t        query;
+} ngx_http_intent_store_batch_t;
+
+
+typedef struct {
+    ngx_http_intent_store_worker_t   *worker;
+    ngx_queue_t                       queue;    /* by deadline */
+    ngx_queue_t                       free;
+    ngx_uint_t                        rows;     /* waiting or in batches */
+    ngx_event_t                       wake;     /* posted */
+    ngx_event_t                       timer;    /* of the first in the queue */
+    ngx_connection_t                  dumb;     /* the events' own data */
+} ngx_http_intent_store_creating_t;
+
+
+static ngx_http_intent_store_item_t *ngx_http_intent_store_create_item(void);
+static void ngx_http_intent_store_create_handler(ngx_event_t *ev);
+static ngx_http_intent_store_session_t *
+    ngx_http_intent_store_create_session(void);
+
+static ngx_int_t ngx_http_intent_store_batch_send(
+    ngx_http_intent_store_session_t *session, ngx_queue_t *from,
+    ngx_uint_t max);
+static ngx_http_intent_store_batch_t *ngx_http_intent_store_batch_gather(
+    ngx_queue_t *from, ngx_uint_t max);
+static ngx_int_t ngx_http_intent_store_batch_build(
+    ngx_http_intent_store_batch_t *b);
+static ngx_int_t ngx_http_intent_store_batch_begin(
+    ngx_http_intent_store_batch_t *b, ngx_http_intent_pg_array_t *a);
+static ngx_int_t ngx_http_intent_store_batch_row(
+    ngx_http_intent_pg_array_t *a, ngx_http_intent_t *in);
+
+static void ngx_http_intent_store_batch_handler(
+    ngx_http_intent_pg_query_t *q, ngx_int_t rc, PGresult *res);
+static void ngx_http_intent_store_batch_done(
+    ngx_http_intent_store_batch_t *b, ngx_int_t rc);
+static void ngx_http_intent_store_batch_late(
+    ngx_http_intent_store_batch_t *b);
+static void ngx_http_intent_store_batch_refused(
+    ngx_http_intent_store_batch_t *b, PGresult *res);
+static ngx_uint_t ngx_http_intent_store_batch_is_poisoned(PGresult *res);
+static void ngx_http_intent_store_batch_requeue(
+    ngx_http_intent_store_batch_t *b);
+static void ngx_http_intent_store_item_done(
+    ngx_http_intent_store_item_t *item, ngx_int_t rc);
+static void ngx_http_intent_store_create_timeout(ngx_event_t *ev);
+
+
+/* the parameters of the INSERT */
+typedef enum {
+    NGX_HTTP_INTENT_STORE_NEW_ID = 0,
+    NGX_HTTP_INTENT_STORE_NEW_TYPE,
+    NGX_HTTP_INTENT_STORE_NEW_CHAIN,
+    NGX_HTTP_INTENT_STORE_NEW_USER_ID,
+    NGX_HTTP_INTENT_STORE_NEW_PARAMS,
+    NGX_HTTP_INTENT_STORE_NEW_CREATED_AT,
+    NGX_HTTP_INTENT_STORE_NEW_UPDATED_AT,
+    NGX_HTTP_INTENT_STORE_NEW_EXPIRES_AT,
+    NGX_HTTP_INTENT_STORE_NEW_COLUMNS,
+
+    NGX_HTTP_INTENT_STORE_NEW_DEADLINE = NGX_HTTP_INTENT_STORE_NEW_COLUMNS,
+    NGX_HTTP_INTENT_STORE_NEW_PARAMETERS
+} ngx_http_intent_store_new_e;
+
+
+/*
+ * A batch may be sent twice, and was kept the first time perhaps: hence the
+ * ON CONFLICT.  And a server that was stopped for a while may get to it when
+ * the clients have long been told that nothing was kept: hence the deadline.
+ */
+
+static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_insert = {
+    "intent_create",
+
+    "WITH kept AS ("
+    "INSERT INTO intents (id, type, status, chain, user_id, params, version,"
+    " created_at, updated_at, expires_at, next_attempt_at)"
+    " SELECT id, type, 'pending', chain, user_id, params::json, 1,"
+    " created_at, updated_at, expires_at, created_at"
+    " FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[],"
+    " $5::text[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[])"
+    " AS new (id, type, chain, user_id, params, created_at, updated_at,"
+    " expires_at)"
+    " WHERE statement_timestamp() < $9::timestamptz"
+    " ON CONFLICT (id) DO NOTHING)"
+    " SELECT statement_timestamp() < $9::timestamptz",
+
+    NGX_HTTP_INTENT_STORE_NEW_PARAMETERS,
+
+    { NGX_HTTP_INTENT_PG_UUID_ARRAY, NGX_HTTP_INTENT_PG_TEXT_ARRAY,
+      NGX_HTTP_INTENT_PG_TEXT_ARRAY, NGX_HTTP_INTENT_PG_TEXT_ARRAY,
+      NGX_HTTP_INTENT_PG_TEXT_ARRAY, NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY,
+      NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY,
+      NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY, NGX_HTTP_INTENT_PG_TIMESTAMPTZ }
+};
+
+
+static ngx_http_intent_store_creating_t  ngx_http_intent_store_creating;
+
+
+ngx_int_t
+ngx_http_intent_store_create_init(ngx_http_intent_store_worker_t *w)
+{
+    ngx_http_intent_store_creating_t  *cr;
+
+    cr = &ngx_http_intent_store_creating;
+
+    ngx_memzero(cr, sizeof(ngx_http_intent_store_creating_t));
+
+    cr->worker = w;
+
+    ngx_queue_init(&cr->queue);
+    ngx_queue_init(&cr->free);
+
+    cr->dumb.fd = (ngx_socket_t) -1;
+    cr->dumb.data = cr;
+
+    cr->wake.handler = ngx_http_intent_store_create_handler;
+    cr->wake.data = &cr->dumb;
+    cr->wake.log = w->log;
+
+    /* not cancelable: an exiting worker waits for what it has taken */
+
+    cr->timer.handler = ngx_http_intent_store_create_timeout;
+    cr->timer.data = &cr->dumb;
+    cr->timer.log = w->log;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_intent_store_create(ngx_http_intent_transition_t *t)
+{
+    ngx_msec_t                         timeout;
+    ngx_http_intent_store_item_t      *item;
+    ngx_http_intent_store_worker_t    *w;
+    ngx_http_intent_store_creating_t  *cr;
+
+    w = ngx_http_intent_store_worker();
+
+    if (w == NULL) {
+        return NGX_DECLINED;
+    }
+
+    cr = &ngx_http_intent_store_creating;
+    timeout = w->conf->pg.timeout;
+
+    if (w->nup == 0 && ngx_current_msec - w->down_since >= timeout) {
+        return NGX_DECLINED;
+    }
+
+    if (cr->rows + t->nchanges > NGX_HTTP_INTENT_STORE_QUEUE) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, t->log, 0,
+                       "intent store: queue full, rows:%ui", cr->rows);
+        return NGX_DECLINED;
+    }
+
+    item = ngx_http_intent_store_create_item();
+    if (item == NULL) {
+        return NGX_DECLINED;
+    }
+
+    item->transition = t;
+    item->deadline = ngx_current_msec + timeout;
+    item->unknown = 0;
+
+    ngx_queue_insert_tail(&cr->queue, &item->queue);
+    cr->rows += t->nchanges;
+
+    if (!cr->timer.timer_set) {
+        ngx_add_timer(&cr->timer, timeout);
+    }
+
+    ngx_http_intent_store_create_wake();
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_intent_store_create_wake(void)
+{
+    /* at the end of the loop's turn, when all that it brought has gathered */
+
+    ngx_post_event(&ngx_http_intent_store_creating.wake, &ngx_posted_events);
+}
+
+
+static ngx_http_intent_store_item_t *
+ngx_http_intent_store_create_item(void)
+{
+    ngx_queue_t                       *queue;
+    ngx_http_intent_store_creating_t  *cr;
+
+    cr = &ngx_http_intent_store_creating;
+
+    /* there are never more than the queue is long */
+
+    if (ngx_queue_empty(&cr->free)) {
+        return ngx_palloc(cr->worker->pool,
+                          sizeof(ngx_http_intent_store_item_t));
+    }
+
+    queue = ngx_queue_head(&cr->free);
+    ngx_queue_remove(queue);
+
+    return ngx_queue_data(queue, ngx_http_intent_store_item_t, queue);
+}
+
+
+static void
+ngx_http_intent_store_create_handler(ngx_event_t *ev)
+{
+    ngx_http_intent_store_session_t   *session;
+    ngx_http_intent_store_creating_t  *cr;
+
+    cr = &ngx_http_intent_store_creating;
+
+    while (!ngx_queue_empty(&cr->queue)) {
+
+        session = ngx_http_intent_store_create_session();
+
+        if (session == NULL
+            || ngx_http_intent_store_batch_send(session, &cr->queue,
+                                                NGX_HTTP_INTENT_STORE_BATCH)
+               != NGX_OK)
+        {
+            break;
+        }
+    }
+
+    if (ngx_queue_empty(&cr->queue) && cr->timer.timer_set) {
+        ngx_del_timer(&cr->timer);
+    }
+
+    ngx_http_intent_store_revoke_wake();
+}
+
+
+static ngx_http_intent_store_session_t *
+ngx_http_intent_store_create_session(void)
+{
+    ngx_uint_t                       i;
+    ngx_http_intent_store_worker_t  *w;
+
+    w = ngx_http_intent_store_creating.worker;
+
+    for (i = 0; i < w->nsessions; i++) {
+        if (w->sessions[i].batches == 0
+            && ngx_http_intent_pg_is_up(w->sessions[i].pg))
+        {
+            return &w->sessions[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+/* ---- a batch ---- */
+
+
+/*
+ * Sends the first of a queue.  If that cannot be done they stay in it, in
+ * order.
+ */
+
+static ngx_int_t
+ngx_http_intent_store_batch_send(ngx_http_intent_store_session_t *session,
+    ngx_queue_t *from, ngx_uint_t max)
+{
+    ngx_queue_t                    *queue;
+    ngx_http_intent_store_batch_t  *b;
+
+    b = ngx_http_intent_store_batch_gather(from, max);
+
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->session = session;
+    b->start = ngx_http_intent_seconds();
+
+    if (ngx_http_intent_store_batch_build(b) == NGX_OK
+        && ngx_http_intent_pg_query(session->pg, &b->query) == NGX_OK)
+    {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, b->pool->log, 0,
+                       "intent store: batch of %ui transitions, %ui rows",
+                       b->nitems, b->rows);
+
+        session->batches++;
+        ngx_http_intent_store_observe_batch(b->rows);
+
+        return NGX_OK;
+    }
+
+    while (!ngx_queue_empty(&b->items)) {
+        queue = ngx_queue_last(&b->items);
+        ngx_queue_remove(queue);
+        ngx_queue_insert_head(from, queue);
+    }
+
+    ngx_destroy_pool(b->pool);
+
+    return NGX_ERROR;
+}
+
+
+static ngx_http_intent_store_batch_t *
+ngx_http_intent_store_batch_gather(ngx_queue_t *from, ngx_uint_t max)
+{
+    ngx_uint_t                      i;
+    ngx_pool_t                     *pool;
+    ngx_queue_t                    *queue;
+    ngx_http_intent_store_item_t   *item;
+    ngx_http_intent_transition_t   *t;
+    ngx_http_intent_store_batch_t  *b;
+
+    pool = ngx_create_pool(NGX_HTTP_INTENT_STORE_POOL,
+                           ngx_http_intent_store_creating.worker->log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    b = ngx_pcalloc(pool, sizeof(ngx_http_intent_store_batch_t));
+    if (b == NULL) {
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    b->pool = pool;
+    ngx_queue_init(&b->items);
+
+    /* a transition is never divided, so the first is taken in any case */
+
+    do {
+        queue = ngx_queue_head(from);
+        item = ngx_queue_data(queue, ngx_http_intent_store_item_t, queue);
+        t = item->transition;
+
+        if (b->nitems && b->rows + t->nchanges > max) {
+            break;
+        }
+
+        ngx_queue_remove(queue);
+        ngx_queue_insert_tail(&b->items, queue);
+
+        b->nitems++;
+        b->rows += t->nchanges;
+
+        for (i = 0; i < t->nchanges; i++) {
+            b->bytes += t->changes[i].intent->params.len;
+        }
+
+    } while (!ngx_queue_empty(from)
+             && b->rows < max
+             && b->bytes < NGX_HTTP_INTENT_STORE_BATCH_BYTES);
+
+    return b;
+}
+
+
+static ngx_int_t
+ngx_http_intent_store_batch_build(ngx_http_intent_store_batch_t *b)
+{
+    int64_t                        deadline;
+    ngx_uint_t                     i;
+    ngx_queue_t                   *queue;
+    ngx_http_intent_store_item_t  *item;
+    ngx_http_intent_transition_t  *t;
+    ngx_http_intent_pg_array_t     a[NGX_HTTP_INTENT_STORE_NEW_COLUMNS];
+
+    if (ngx_http_intent_store_batch_begin(b, a) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    for (queue = ngx_queue_head(&b->items);
+         queue != ngx_queue_sentinel(&b->items);
+         queue = ngx_queue_next(queue))
+    {
+        item = ngx_queue_data(queue, ngx_http_intent_store_item_t, queue);
+        t = item->transition;
+
+        for (i = 0; i < t->nchanges; i++) {
+            if (ngx_http_intent_store_batch_row(a, t->changes[i].intent)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+        }
+    }
+
+    for (i = 0; i < NGX_HTTP_INTENT_STORE_NEW_COLUMNS; i++) {
+        ngx_http_intent_pg_param_array(&b->query, i, &a[i]);
+    }
+
+    b->query.stmt = &ngx_http_intent_store_insert;
+    b->query.handler = ngx_http_intent_store_batch_handler;
+    b->query.data = b;
+
+    deadline = ngx_http_intent_pg_server_time(b->session->pg)
+               + (int64_t) ngx_http_intent_store_worker()->conf->pg.timeout;
+
+    return ngx_http_intent_pg_param_time(&b->query,
+                                         NGX_HTTP_INTENT_STORE_NEW_DEADLINE,
+                                         b->pool, deadline);
+}
+
+
+static ngx_int_t
+ngx_http_intent_store_batch_begin(ngx_http_intent_store_batch_t *b,
+    ngx_http_intent_pg_array_t *a)
+{
+    Oid         element;
+    size_t      size;
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_INTENT_STORE_NEW_COLUMNS; i++) {
+
+        switch (i) {
+
+        case NGX_HTTP_INTENT_STORE_NEW_ID:
+            element = NGX_HTTP_INTENT_PG_UUID;
+            size = b->rows * (4 + 16);
+            break;
+
+        case NGX_HTTP_INTENT_STORE_NEW_PARAMS:
+            element = NGX_HTTP_INTENT_PG_TEXT;
+            size = b->rows * 4 + b->bytes;
+            break;
+
+        case NGX_HTTP_INTENT_STORE_NEW_CREATED_AT:
+        case NGX_HTTP_INTENT_STORE_NEW_UPDATED_AT:
+        case NGX_HTTP_INTENT_STORE_NEW_EXPIRES_AT:
+            element = NGX_HTTP_INTENT_PG_TIMESTAMPTZ;
+            size = b->rows * (4 + 8);
+            break;
+
+        default:
+            element = NGX_HTTP_INTENT_PG_TEXT;
+            size = b->rows * (4 + 16);
+        }
+
+        if (ngx_http_intent_pg_array_begin(&a[i], b->pool, element, size)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_intent_store_batch_row(ngx_http_intent_pg_array_t *a,
+    ngx_http_intent_t *in)
+{
+    u_char      id[16];
+    ngx_int_t   rc;
+
+    if (ngx_http_intent_id_parse(in->id.data, in->id.len, id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_intent_pg_array_bytes(&a[NGX_HTTP_INTENT_STORE_NEW_ID],
+                                        id, 16);
+
+    rc |= ngx_http_intent_pg_array_bytes(&a[NGX_HTTP_INTENT_STORE_NEW_TYPE],
+                                         in->type.data, in->type.len);
+
+    rc |= ngx_http_intent_pg_array_bytes(&a[NGX_HTTP_INTENT_STORE_NEW_CHAIN],
+                                         in->chain.data, in->chain.len);
+
+    rc |= in->user_id.len == 0
+          ? ngx_http_intent_pg_array_null(
+                                     &a[NGX_HTTP_INTENT_STORE_NEW_USER_ID])
+          : ngx_http_intent_pg_array_bytes(
+                                     &a[NGX_HTTP_INTENT_STORE_NEW_USER_ID],
+                                     in->user_id.data, in->user_id.len);
+
+    rc |= ngx_http_intent_pg_array_bytes(&a[NGX_HTTP_INTENT_STORE_NEW_PARAMS],
+                                         in->params.data, in->params.len);
+
+    rc |= ngx_http_intent_pg_array_time(
+                                   &a[NGX_HTTP_INTENT_STORE_NEW_CREATED_AT],
+                                   in->created_at);
+
+    rc |= ngx_http_intent_pg_array_time(
+                                   &a[NGX_HTTP_INTENT_STORE_NEW_UPDATED_AT],
+                                   in->updated_at);
+
+    rc |= in->expires_at == -1
+          ? ngx_http_intent_pg_array_null(
+                                   &a[NGX_HTTP_INTENT_STORE_NEW_EXPIRES_AT])
+          : ngx_http_intent_pg_array_time(
+                                   &a[NGX_HTTP_INTENT_STORE_NEW_EXPIRES_AT],
+                                   in->expires_at);
+
+    return rc == NGX_OK ? NGX_OK : NGX_ERROR;
+}
+
+
+/* ---- its answer ---- */
+
+
+static void
+ngx_http_intent_store_batch_handler(ngx_http_intent_pg_query_t *q,
+    ngx_int_t rc, PGresult *res)
+{
+    ngx_queue_t                    *queue;
+    ngx_http_intent_store_item_t   *item;
+    ngx_http_intent_store_batch_t  *b;
+
+    b = q->data;
+
+    b->session->batches--;
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, b->pool->log, 0,
+                   "intent store: batch of %ui transitions, %ui rows, rc:%i",
+                   b->nitems, b->rows, rc);
+
+    ngx_http_intent_store_observe(NGX_HTTP_INTENT_STORE_CREATE, b->start);
+
+    switch (rc) {
+
+    case NGX_OK:
+
+        if (ngx_http_intent_pg_bool(res, 0, 0)) {
+            ngx_http_intent_store_batch_done(b, NGX_OK);
+
+        } else {
+            ngx_http_intent_store_batch_late(b);
+        }
+
+        break;
+
+    case NGX_ERROR:
+        ngx_http_intent_store_batch_refused(b, res);
+        break;
+
+    case NGX_ABORT:
+
+        for (queue = ngx_queue_head(&b->items);
+             queue != ngx_queue_sentinel(&b->items);
+             queue = ngx_queue_next(queue))
+        {
+            item = ngx_queue_data(queue, ngx_http_intent_store_item_t, queue);
+            item->unknown = 1;
+        }
+
+        /* fall through */
+
+    default: /* NGX_DECLINED */
+        ngx_http_intent_store_batch_requeue(b);
+    }
+
+    ngx_destroy_pool(b->pool);
+
+    ngx_http_intent_store_create_wake();
+}
+
+
+static void
+ngx_http_intent_store_batch_done(ngx_http_intent_store_batch_t *b,
+    ngx_int_t rc)
+{
+    ngx_queue_t                   *queue;
+    ngx_http_intent_store_item_t  *item;
+
+    while (!ngx_queue_empty(&b->items)) {
+        queue = ngx_queue_head(&b->items);
+        item = ngx_queue_data(queue, ngx_http_intent_store_item_t, queue);
+
+        ngx_queue_remove(queue);
+
+        ngx_http_intent_store_item_done(item, rc);
+    }
+}
+
+
+/*
+ * We were in time by our clock, so the server's has been changed: the next
+ * session reads it again.
+ */
+
+static void
+ngx_http_intent_store_batch_late(ngx_http_intent_store_batch_t *b)
+{
+    ngx_log_error(NGX_LOG_WARN, b->pool->log, 0,
+                  "intent store: %ui new intents were too late by the clock "
+                  "of Postgres, reading it again", b->rows);
+
+    ngx_http_intent_pg_reset(b->session->pg);
+
+    ngx_http_intent_store_batch_requeue(b);
+}
+
+
+/*
+ * If it is a row that the server did not like, each transition is sent
+ * again on its own, all at once, so that only that one fails.  If it is the
+ * server's own trouble, all have to come again later.
+ */
+
+static void
+ngx_http_intent_store_batch_refused(ngx_http_intent_store_batch_t *b,
+    PGresult *res)
+{
+    ngx_uint_t                     poisoned;
+    ngx_queue_t                   *queue;
+    ngx_http_intent_store_item_t  *item;
+
+    poisoned = ngx_http_intent_store_batch_is_poisoned(res);
+
+    if (poisoned && b->nitems > 1) {
+
+        ngx_log_error(NGX_LOG_WARN, b->pool->log, 0,
+                      "intent store: a batch of %ui was refused: %s: %s, "
+                      "sending them one by one", b->nitems,
+                      ngx_http_intent_pg_sqlstate(res),
+                      ngx_http_intent_pg_message(res));
+
+        while (!ngx_queue_empty(&b->items)) {
+            if (ngx_http_intent_store_batch_send(b->session, &b->items, 1)
+                != NGX_OK)
+            {
+                ngx_http_intent_store_batch_requeue(b);
+                return;
+            }
+        }
+
+        return;
+    }
+
+    queue = ngx_queue_head(&b->items);
+    item = ngx_queue_data(queue, ngx_http_intent_store_item_t, queue);
+
+    /* a row that is refused was not kept by a lost session before, either */
+
+    if (poisoned) {
+        item->unknown = 0;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, b->pool->log, 0,
+                  "intent store: %ui new intents, \"%V\" the first, were "
+                  "refused: %s: %s", b->rows,
+                  &item->transition->changes[0].intent->id,
+                  ngx_http_intent_pg_sqlstate(res),
+                  ngx_http_intent_pg_message(res));
+
+    ngx_http_intent_store_batch_done(b, poisoned ? NGX_ERROR : NGX_DECLINED);
+}
+
+
+/*
+ * Data exceptions, constraints, program limits, a trigger's own errors.  All
+ * others, as a full disk, would be the same for each row.
+ */
+
+static ngx_uint_t
+ngx_http_intent_store_batch_is_poisoned(PGresult *res)
+{
+    const char  *state;
+
+    state = ngx_http_intent_pg_sqlstate(res);
+
+    return ngx_strncmp(state, "22", 2) == 0
+           || ngx_strncmp(state, "23", 2) == 0
+           || ngx_strncmp(state, "54", 2) == 0
+           || ngx_strncmp(state, "P0", 2) == 0;
+}
+
+
+/* back into the queue, which is in the order of deadlines, as they are */
+
+static void
+ngx_http_intent_store_batch_requeue(ngx_http_intent_store_batch_t *b)
+{
+    ngx_queue_t                       *queue, *next;
+    ngx_http_intent_store_item_t      *item, *other;
+    ngx_http_intent_store_creating_t  *cr;
+
+    cr = &ngx_http_intent_store_creating;
+    next = ngx_queue_head(&cr->queue);
+
+    while (!ngx_queue_empty(&b->items)) {
+        queue = ngx_queue_head(&b->items);
+        item = ngx_queue_data(queue, ngx_http_intent_store_item_t, queue);
+
+        ngx_queue_remove(queue);
+
+        while (next != ngx_queue_sentinel(&cr->queue)) {
+            other = ngx_queue_data(next, ngx_http_intent_store_item_t, queue);
+
+            if ((ngx_msec_int_t) (other->deadline - item->deadline) > 0) {
+                break;
+            }
+
+            next = ngx_queue_next(next);
+        }
+
+        ngx_queue_insert_tail(next, queue);
+    }
+
+    /* sets itself for the first of them */
+
+    ngx_http_intent_store_create_timeout(&cr->timer);
+}
+
+
+static void
+ngx_http_intent_store_item_done(ngx_http_intent_store_item_t *item,
+    ngx_int_t rc)
+{
+    ngx_http_intent_transition_t      *t;
+    ngx_http_intent_store_creating_t  *cr;
+
+    cr = &ngx_http_intent_store_creating;
+    t = item->transition;
+
+    /* what a lost session did with it is not known, whatever another said */
+
+    if (rc != NGX_OK && item->unknown) {
+        ngx_http_intent_store_revoke(t);
+        rc = NGX_ABORT;
+    }
+
+    cr->rows -= t->nchanges;
+    ngx_queue_insert_head(&cr->free, &item->queue);
+
+    ngx_http_intent_transition_done(t, rc);
+}
+
+
+static void
+ngx_http_intent_store_create_timeout(ngx_event_t *ev)
+{
+    ngx_uint_t                         n;
+    ngx_queue_t                       *queue;
+    ngx_msec_int_t                     left;
+    ngx_http_intent_store_item_t      *item;
+    ngx_http_intent_store_creating_t  *cr;
+
+    cr = &ngx_http_intent_store_creating;
+    n = 0;
+
+    while (!ngx_queue_empty(&cr->queue)) {
+        queue = ngx_queue_head(&cr->queue);
+        item = ngx_queue_data(queue, ngx_http_intent_store_item_t, queue);
+
+        left = (ngx_msec_int_t) (item->deadline - ngx_current_msec);
+
+        if (left > 0) {
+            ngx_add_timer(&cr->timer, (ngx_msec_t) left);
+            break;
+        }
+
+        ngx_queue_remove(queue);
+        n++;
+
+        ngx_http_intent_store_item_done(item, NGX_DECLINED);
+    }
+
+    if (n) {
+        ngx_log_error(NGX_LOG_ERR, ev->log, 0,
+                      "intent store: Postgres did not take %ui new intents "
+                      "in time", n);
+
+        ngx_http_intent_store_create_wake();
+    }
+}

@@ -1,0 +1,969 @@
+
+/*
+ * The lanes' side of the store.  Every statement that writes begins by
+ * asking whether the lane's epoch still holds, and locks that row, so that a
+ * lane which lost its lock without knowing it can write nothing.
+ */
+
+
+#include "ngx_http_intent_store_private.h"
+#include "ngx_http_intent_store_lane.h"
+#include "evm.h"
+
+
+#define NGX_HTTP_INTENT_STORE_LANE_POOL  4096
+
+/*
+ * How long a claim is honoured that nothing follows: a preflight is over in
+ * seconds, or its node's time limit is
+ */
+#define NGX_HTTP_INTENT_STORE_LEASE      "interval '5 minutes'"
+
+/* columns of a transaction, behind those of its intent */
+#define NGX_HTTP_INTENT_STORE_TX_COLUMNS                                      \
+    "t_hash, t_nonce, t_raw, t_state, t_gas_limit, t_max_fee, "               \
+    "t_max_priority_fee"
+
+
+typedef struct {
+    ngx_http_intent_pg_query_t      query;
+    ngx_pool_t                     *pool;
+    ngx_http_intent_store_lane_t   *lane;
+    ngx_http_intent_store_lane_pt   handler;
+    void                           *data;
+    ngx_http_intent_transition_t   *transition;
+    double                          start;
+    ngx_uint_t                      operation;
+    u_char                          nothing[1];
+} ngx_http_intent_store_lane_op_t;
+
+
+struct ngx_http_intent_store_rows_s {
+    PGresult                       *res;
+    ngx_uint_t                      has_tx;
+};
+
+
+typedef struct {
+    ngx_http_intent_store_session_pt  handler;
+    void                             *data;
+} ngx_http_intent_store_lane_session_t;
+
+
+static void ngx_http_intent_store_lane_state(ngx_http_intent_pg_t *pg,
+    ngx_uint_t up, void *data);
+static ngx_http_intent_store_lane_op_t *ngx_http_intent_store_lane_op(
+    ngx_http_intent_store_lane_t *lane, ngx_http_intent_pg_stmt_t *stmt,
+    ngx_uint_t operation);
+static ngx_int_t ngx_http_intent_store_lane_run(
+    ngx_http_intent_store_lane_op_t *op,
+    ngx_http_intent_store_lane_pt handler, void *data);
+static void ngx_http_intent_store_lane_done(ngx_http_intent_pg_query_t *q,
+    ngx_int_t rc, PGresult *res);
+static int64_t ngx_http_intent_store_lane_key(
+    ngx_http_intent_store_lane_t *lane);
+static void ngx_http_intent_store_lane_lock_done(
+    ngx_http_intent_pg_query_t *q, ngx_int_t rc, PGresult *res);
+static void ngx_http_intent_store_lane_open_done(
+    ngx_http_intent_pg_query_t *q, ngx_int_t rc, PGresult *res);
+static ngx_int_t ngx_http_intent_store_write_changes(
+    ngx_http_intent_store_lane_op_t *op, ngx_uint_t n);
+static ngx_int_t ngx_http_intent_store_write_states(
+    ngx_http_intent_store_lane_op_t *op, ngx_uint_t n);
+static ngx_int_t ngx_http_intent_store_write_txs(
+    ngx_http_intent_store_lane_op_t *op, ngx_uint_t n);
+static void ngx_http_intent_store_lane_write_done(
+    ngx_http_intent_pg_query_t *q, ngx_int_t rc, PGresult *res);
+static void ngx_http_intent_store_lane_refused(
+    ngx_http_intent_transition_t *t, PGresult *res);
+
+
+static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_lock_stmt = {
+    "lane_lock",
+
+    "SELECT pg_try_advisory_lock($1)",
+
+    1, { NGX_HTTP_INTENT_PG_INT8 }
+};
+
+
+static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_open_stmt = {
+    "lane_open",
+
+    "WITH lane AS ("
+        "INSERT INTO intent_lanes AS l (chain_id, signer, epoch)"
+        " VALUES ($1, $2, 1)"
+        " ON CONFLICT (chain_id, signer) DO UPDATE"
+        " SET epoch = l.epoch + 1, updated_at = now()"
+        " RETURNING epoch, next_nonce"
+    "), released AS ("
+        "UPDATE intents SET claimed_by = NULL, next_attempt_at = now()"
+        " WHERE chain = $3 AND status = 'pending' AND claimed_by = $2"
+    ") SELECT epoch, next_nonce FROM lane",
+
+    3, { NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_BYTEA,
+         NGX_HTTP_INTENT_PG_TEXT }
+};
+
+
+static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_load_stmt = {
+    "lane_load",
+
+    "SELECT " NGX_HTTP_INTENT_STORE_COLUMNS ", "
+        NGX_HTTP_INTENT_STORE_TX_COLUMNS
+    " FROM ("
+        "SELECT i.*, t.hash AS t_hash, t.nonce AS t_nonce, t.raw AS t_raw,"
+        " t.state AS t_state, t.gas_limit AS t_gas_limit,"
+        " t.max_fee_per_gas::text AS t_max_fee,"
+        " t.max_priority_fee_per_gas::text AS t_max_priority_fee"
+        " FROM intent_transactions t LEFT JOIN intents i ON i.id = t.intent_id"
+        " WHERE t.chain_id = $1 AND t.signer = $2"
+        " AND t.state IN ('live', 'replaced')"
+        " UNION ALL"
+        " SELECT i.*, NULL, -1, NULL, NULL, NULL, NULL, NULL"
+        " FROM intents i"
+        " WHERE i.chain = $3 AND i.claimed_by = $2"
+        " AND i.status = 'executing'"
+        " AND NOT EXISTS (SELECT 1 FROM intent_transactions t"
+            " WHERE t.intent_id = i.id AND t.state IN ('live', 'replaced'))"
+    ") x ORDER BY t_nonce < 0, t_nonce, t_state",
+
+    3, { NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_BYTEA,
+         NGX_HTTP_INTENT_PG_TEXT }
+};
+
+
+static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_claim_stmt = {
+    "lane_claim",
+
+    "WITH lane AS ("
+        "SELECT 1 FROM intent_lanes"
+        " WHERE chain_id = $1 AND signer = $2 AND epoch = $3"
+    "), claimable AS ("
+        "SELECT c.id AS claim_id FROM intents c, lane"
+        " WHERE c.status = 'pending' AND c.chain = $4"
+        " AND c.next_attempt_at <= now()"
+        " AND c.claimed_by IS DISTINCT FROM $2"
+        " AND (c.expires_at IS NULL OR c.expires_at > now())"
+        " ORDER BY c.next_attempt_at LIMIT $5"
+        " FOR UPDATE OF c SKIP LOCKED"
+    ") UPDATE intents SET claimed_by = $2,"
+    " next_attempt_at = now() + " NGX_HTTP_INTENT_STORE_LEASE
+    " FROM claimable WHERE id = claim_id"
+    " RETURNING " NGX_HTTP_INTENT_STORE_COLUMNS,
+
+    5, { NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_BYTEA,
+         NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_TEXT,
+         NGX_HTTP_INTENT_PG_INT8 }
+};
+
+
+static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_close_stmt = {
+    "lane_close",
+
+    "WITH lane AS ("
+        "SELECT 1 FROM intent_lanes"
+        " WHERE chain_id = $1 AND signer = $2 AND epoch = $3"
+    "), released AS ("
+        "UPDATE intents SET claimed_by = NULL, next_attempt_at = now()"
+        " FROM lane"
+        " WHERE chain = $4 AND status = 'pending' AND claimed_by = $2"
+    ") SELECT pg_advisory_unlock($5)",
+
+    5, { NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_BYTEA,
+         NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_TEXT,
+         NGX_HTTP_INTENT_PG_INT8 }
+};
+
+
+/*
+ * The insert looks at "told", so that a transaction which takes the place of
+ * another is not live at the same moment as that one.
+ */
+
+static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_write_stmt = {
+    "lane_write",
+
+    "WITH lane AS ("
+        "UPDATE intent_lanes SET next_nonce = $4, updated_at = now()"
+        " WHERE chain_id = $1 AND signer = $2 AND epoch = $3"
+        " RETURNING 1"
+    "), changed AS ("
+        "UPDATE intents i SET status = u.status, version = u.version,"
+        " attempts = u.attempts, tx_hash = u.tx_hash,"
+        " block_number = u.block_number, confirmations = u.confirmations,"
+        " gas_used = u.gas_used, gas_cost = u.gas_cost::numeric,"
+        " error = u.error, updated_at = u.updated_at,"
+        " claimed_by = CASE WHEN u.delay < 0 THEN $2 END,"
+        " next_attempt_at = CASE WHEN u.delay < 0 THEN i.next_attempt_at"
+            " ELSE now() + u.delay * interval '1 ms' END"
+        " FROM lane, unnest($5::uuid[], $6::text[], $7::int8[], $8::int8[],"
+            " $9::bytea[], $10::int8[], $11::int8[], $12::int8[],"
+            " $13::text[], $14::text[], $15::timestamptz[], $16::int8[])"
+            " AS u(id, status, version, attempts, tx_hash, block_number,"
+            " confirmations, gas_used, gas_cost, error, updated_at, delay)"
+        " WHERE i.id = u.id AND i.version = u.version - 1"
+        " AND i.claimed_by = $2"
+        " RETURNING i.id"
+    "), told AS ("
+        "UPDATE intent_transactions t SET state = u.state,"
+        " block_number = u.block_number, block_hash = u.block_hash"
+        " FROM lane, unnest($17::bytea[], $18::text[], $19::int8[],"
+            " $20::bytea[]) AS u(hash, state, block_number, block_hash)"
+        " WHERE t.hash = u.hash"
+        " RETURNING 1"
+    "), saved AS ("
+        "INSERT INTO intent_transactions (hash, chain_id, signer, nonce,"
+        " intent_id, raw, gas_limit, max_fee_per_gas,"
+        " max_priority_fee_per_gas)"
+        " SELECT u.hash, $1, $2, u.nonce, u.intent_id, u.raw, u.gas_limit,"
+        " u.max_fee::numeric, u.max_priority_fee::numeric"
+        " FROM lane, unnest($21::bytea[], $22::int8[], $23::uuid[],"
+            " $24::bytea[], $25::int8[], $26::text[], $27::text[])"
+            " AS u(hash, nonce, intent_id, raw, gas_limit, max_fee,"
+            " max_priority_fee)"
+        " WHERE (SELECT count(*) FROM told) >= 0"
+        " AND (u.intent_id IS NULL"
+            " OR u.intent_id IN (SELECT id FROM changed))"
+        " RETURNING 1"
+    ") SELECT NULL::uuid FROM lane UNION ALL SELECT id FROM changed",
+
+    27, { NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_BYTEA,
+          NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_INT8,
+          NGX_HTTP_INTENT_PG_UUID_ARRAY, NGX_HTTP_INTENT_PG_TEXT_ARRAY,
+          NGX_HTTP_INTENT_PG_INT8_ARRAY, NGX_HTTP_INTENT_PG_INT8_ARRAY,
+          NGX_HTTP_INTENT_PG_BYTEA_ARRAY, NGX_HTTP_INTENT_PG_INT8_ARRAY,
+          NGX_HTTP_INTENT_PG_INT8_ARRAY, NGX_HTTP_INTENT_PG_INT8_ARRAY,
+          NGX_HTTP_INTENT_PG_TEXT_ARRAY, NGX_HTTP_INTENT_PG_TEXT_ARRAY,
+          NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY, NGX_HTTP_INTENT_PG_INT8_ARRAY,
+          NGX_HTTP_INTENT_PG_BYTEA_ARRAY, NGX_HTTP_INTENT_PG_TEXT_ARRAY,
+          NGX_HTTP_INTENT_PG_INT8_ARRAY, NGX_HTTP_INTENT_PG_BYTEA_ARRAY,
+          NGX_HTTP_INTENT_PG_BYTEA_ARRAY, NGX_HTTP_INTENT_PG_INT8_ARRAY,
+          NGX_HTTP_INTENT_PG_UUID_ARRAY, NGX_HTTP_INTENT_PG_BYTEA_ARRAY,
+          NGX_HTTP_INTENT_PG_INT8_ARRAY, NGX_HTTP_INTENT_PG_TEXT_ARRAY,
+          NGX_HTTP_INTENT_PG_TEXT_ARRAY }
+};
+
+
+static ngx_http_intent_pg_t  *ngx_http_intent_store_lane_pg;
+
+
+ngx_int_t
+ngx_http_intent_store_lane_session(ngx_http_intent_store_session_pt handler,
+    void *data)
+{
+    ngx_http_intent_store_lane_session_t  *s;
+
+    s = ngx_palloc(ngx_cycle->pool, sizeof(ngx_http_intent_store_lane_session_t));
+    if (s == NULL) {
+        return NGX_ERROR;
+    }
+
+    s->handler = handler;
+    s->data = data;
+
+    ngx_http_intent_store_lane_pg = ngx_http_intent_store_executor(
+                                         ngx_http_intent_store_lane_state, s);
+
+    return ngx_http_intent_store_lane_pg ? NGX_OK : NGX_ERROR;
+}
+
+
+static void
+ngx_http_intent_store_lane_state(ngx_http_intent_pg_t *pg, ngx_uint_t up,
+    void *data)
+{
+    ngx_http_intent_store_lane_session_t  *s = data;
+
+    s->handler(s->data, up);
+}
+
+
+static ngx_http_intent_store_lane_op_t *
+ngx_http_intent_store_lane_op(ngx_http_intent_store_lane_t *lane,
+    ngx_http_intent_pg_stmt_t *stmt, ngx_uint_t operation)
+{
+    ngx_pool_t                       *pool;
+    ngx_http_intent_store_lane_op_t  *op;
+
+    pool = ngx_create_pool(NGX_HTTP_INTENT_STORE_LANE_POOL, ngx_cycle->log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    op = ngx_pcalloc(pool, sizeof(ngx_http_intent_store_lane_op_t));
+    if (op == NULL) {
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    op->pool = pool;
+    op->lane = lane;
+    op->operation = operation;
+    op->query.stmt = stmt;
+    op->query.handler = ngx_http_intent_store_lane_done;
+    op->query.data = op;
+
+    return op;
+}
+
+
+static ngx_int_t
+ngx_http_intent_store_lane_run(ngx_http_intent_store_lane_op_t *op,
+    ngx_http_intent_store_lane_pt handler, void *data)
+{
+    op->handler = handler;
+    op->data = data;
+    op->start = ngx_http_intent_seconds();
+
+    if (ngx_http_intent_pg_query(ngx_http_intent_store_lane_pg, &op->query)
+        != NGX_OK)
+    {
+        ngx_destroy_pool(op->pool);
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_intent_store_lane_done(ngx_http_intent_pg_query_t *q, ngx_int_t rc,
+    PGresult *res)
+{
+    ngx_http_intent_store_rows_t      rows;
+    ngx_http_intent_store_lane_op_t  *op = q->data;
+
+    ngx_http_intent_store_observe(op->operation, op->start);
+
+    if (rc == NGX_ERROR) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "intent store refused \"%s\" of chain \"%V\": %s %s",
+                      q->stmt->name, &op->lane->chain,
+                      ngx_http_intent_pg_sqlstate(res),
+                      ngx_http_intent_pg_message(res));
+    }
+
+    rows.res = (rc == NGX_OK) ? res : NULL;
+    rows.has_tx = (q->stmt == &ngx_http_intent_store_load_stmt);
+
+    op->handler(op->data, (rc == NGX_OK) ? NGX_OK : NGX_ERROR, &rows);
+
+    ngx_destroy_pool(op->pool);
+}
+
+
+/* FNV-1a: any worker of any host and version must come to the same number */
+
+static int64_t
+ngx_http_intent_store_lane_key(ngx_http_intent_store_lane_t *lane)
+{
+    u_char      text[sizeof("intent lane ") - 1 + 8 + 20], *p;
+    uint64_t    h;
+    ngx_uint_t  i;
+
+    p = ngx_cpymem(text, "intent lane ", sizeof("intent lane ") - 1);
+
+    for (i = 0; i < 8; i++) {
+        *p++ = (u_char) ((uint64_t) lane->chain_id >> (8 * i));
+    }
+
+    ngx_memcpy(p, lane->signer, 20);
+
+    h = 0xcbf29ce484222325ULL;
+
+    for (i = 0; i < sizeof(text); i++) {
+        h = (h ^ text[i]) * 0x100000001b3ULL;
+    }
+
+    return (int64_t) h;
+}
+
+
+ngx_int_t
+ngx_http_intent_store_lane_lock(ngx_http_intent_store_lane_t *lane,
+    ngx_http_intent_store_lane_pt handler, void *data)
+{
+    ngx_http_intent_store_lane_op_t  *op;
+
+    op = ngx_http_intent_store_lane_op(lane, &ngx_http_intent_store_lock_stmt,
+                                       NGX_HTTP_INTENT_STORE_CLAIM);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_intent_pg_param_int8(&op->query, 0, op->pool,
+                                      ngx_http_intent_store_lane_key(lane))
+        != NGX_OK)
+    {
+        ngx_destroy_pool(op->pool);
+        return NGX_ERROR;
+    }
+
+    op->query.handler = ngx_http_intent_store_lane_lock_done;
+
+    return ngx_http_intent_store_lane_run(op, handler, data);
+}
+
+
+static void
+ngx_http_intent_store_lane_lock_done(ngx_http_intent_pg_query_t *q,
+    ngx_int_t rc, PGresult *res)
+{
+    ngx_http_intent_store_rows_t      rows;
+    ngx_http_intent_store_lane_op_t  *op = q->data;
+
+    /* asked for again and again while somebody else has the lane */
+
+    if (rc == NGX_OK
+        && (PQntuples(res) != 1 || *PQgetvalue(res, 0, 0) == 0))
+    {
+        ngx_memzero(&rows, sizeof(ngx_http_intent_store_rows_t));
+        op->handler(op->data, NGX_DECLINED, &rows);
+        ngx_destroy_pool(op->pool);
+        return;
+    }
+
+    ngx_http_intent_store_lane_done(q, rc, res);
+}
+
+
+ngx_int_t
+ngx_http_intent_store_lane_open(ngx_http_intent_store_lane_t *lane,
+    ngx_http_intent_store_lane_pt handler, void *data)
+{
+    ngx_http_intent_store_lane_op_t  *op;
+
+    op = ngx_http_intent_store_lane_op(lane, &ngx_http_intent_store_open_stmt,
+                                       NGX_HTTP_INTENT_STORE_CLAIM);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_intent_pg_param_int8(&op->query, 0, op->pool, lane->chain_id)
+        != NGX_OK)
+    {
+        ngx_destroy_pool(op->pool);
+        return NGX_ERROR;
+    }
+
+    ngx_http_intent_pg_param_bytes(&op->query, 1, lane->signer, 20);
+    ngx_http_intent_pg_param_bytes(&op->query, 2, lane->chain.data,
+                                   lane->chain.len);
+
+    op->query.handler = ngx_http_intent_store_lane_open_done;
+
+    return ngx_http_intent_store_lane_run(op, handler, data);
+}
+
+
+static void
+ngx_http_intent_store_lane_open_done(ngx_http_intent_pg_query_t *q,
+    ngx_int_t rc, PGresult *res)
+{
+    ngx_http_intent_store_lane_op_t  *op = q->data;
+
+    if (rc == NGX_OK && PQntuples(res) == 1) {
+        op->lane->epoch = ngx_http_intent_pg_int8(res, 0, 0, 0);
+        op->lane->next_nonce = ngx_http_intent_pg_int8(res, 0, 1, 0);
+    }
+
+    ngx_http_intent_store_lane_done(q, rc, res);
+}
+
+
+ngx_int_t
+ngx_http_intent_store_lane_load(ngx_http_intent_store_lane_t *lane,
+    ngx_http_intent_store_lane_pt handler, void *data)
+{
+    ngx_http_intent_store_lane_op_t  *op;
+
+    op = ngx_http_intent_store_lane_op(lane, &ngx_http_intent_store_load_stmt,
+                                       NGX_HTTP_INTENT_STORE_CLAIM);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_intent_pg_param_int8(&op->query, 0, op->pool, lane->chain_id)
+        != NGX_OK)
+    {
+        ngx_destroy_pool(op->pool);
+        return NGX_ERROR;
+    }
+
+    ngx_http_intent_pg_param_bytes(&op->query, 1, lane->signer, 20);
+    ngx_http_intent_pg_param_bytes(&op->query, 2, lane->chain.data,
+                                   lane->chain.len);
+
+    return ngx_http_intent_store_lane_run(op, handler, data);
+}
+
+
+ngx_int_t
+ngx_http_intent_store_lane_claim(ngx_http_intent_store_lane_t *lane,
+    ngx_uint_t n, ngx_http_intent_store_lane_pt handler, void *data)
+{
+    ngx_http_intent_store_lane_op_t  *op;
+
+    op = ngx_http_intent_store_lane_op(lane,
+                                       &ngx_http_intent_store_claim_stmt,
+                                       NGX_HTTP_INTENT_STORE_CLAIM);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_intent_pg_param_int8(&op->query, 0, op->pool, lane->chain_id)
+        != NGX_OK
+        || ngx_http_intent_pg_param_int8(&op->query, 2, op->pool, lane->epoch)
+           != NGX_OK
+        || ngx_http_intent_pg_param_int8(&op->query, 4, op->pool, n) != NGX_OK)
+    {
+        ngx_destroy_pool(op->pool);
+        return NGX_ERROR;
+    }
+
+    ngx_http_intent_pg_param_bytes(&op->query, 1, lane->signer, 20);
+    ngx_http_intent_pg_param_bytes(&op->query, 3, lane->chain.data,
+                                   lane->chain.len);
+
+    return ngx_http_intent_store_lane_run(op, handler, data);
+}
+
+
+ngx_int_t
+ngx_http_intent_store_lane_close(ngx_http_intent_store_lane_t *lane,
+    ngx_http_intent_store_lane_pt handler, void *data)
+{
+    ngx_http_intent_store_lane_op_t  *op;
+
+    op = ngx_http_intent_store_lane_op(lane,
+                                       &ngx_http_intent_store_close_stmt,
+                                       NGX_HTTP_INTENT_STORE_CLAIM);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_intent_pg_param_int8(&op->query, 0, op->pool, lane->chain_id)
+        != NGX_OK
+        || ngx_http_intent_pg_param_int8(&op->query, 2, op->pool, lane->epoch)
+           != NGX_OK
+        || ngx_http_intent_pg_param_int8(&op->query, 4, op->pool,
+                                         ngx_http_intent_store_lane_key(lane))
+           != NGX_OK)
+    {
+        ngx_destroy_pool(op->pool);
+        return NGX_ERROR;
+    }
+
+    ngx_http_intent_pg_param_bytes(&op->query, 1, lane->signer, 20);
+    ngx_http_intent_pg_param_bytes(&op->query, 3, lane->chain.data,
+                                   lane->chain.len);
+
+    return ngx_http_intent_store_lane_run(op, handler, data);
+}
+
+
+ngx_int_t
+ngx_http_intent_store_lane_write(ngx_http_intent_transition_t *t)
+{
+    ngx_http_intent_store_write_t    *w = t->record_data;
+
+    ngx_http_intent_store_lane_op_t  *op;
+
+    op = ngx_http_intent_store_lane_op(w->lane,
+                                       &ngx_http_intent_store_write_stmt,
+                                       NGX_HTTP_INTENT_STORE_SAVE);
+    if (op == NULL) {
+        return NGX_DECLINED;
+    }
+
+    op->transition = t;
+
+    if (ngx_http_intent_pg_param_int8(&op->query, 0, op->pool,
+                                      w->lane->chain_id)
+        != NGX_OK
+        || ngx_http_intent_pg_param_int8(&op->query, 2, op->pool,
+                                         w->lane->epoch)
+           != NGX_OK
+        || ngx_http_intent_pg_param_int8(&op->query, 3, op->pool,
+                                         w->lane->next_nonce)
+           != NGX_OK
+        || ngx_http_intent_store_write_changes(op, 4) != NGX_OK
+        || ngx_http_intent_store_write_states(op, 16) != NGX_OK
+        || ngx_http_intent_store_write_txs(op, 20) != NGX_OK)
+    {
+        ngx_destroy_pool(op->pool);
+        return NGX_DECLINED;
+    }
+
+    ngx_http_intent_pg_param_bytes(&op->query, 1, w->lane->signer, 20);
+
+    op->query.handler = ngx_http_intent_store_lane_write_done;
+
+    return ngx_http_intent_store_lane_run(op, NULL, NULL);
+}
+
+
+#define ngx_http_intent_store_array_str(a, s)                                 \
+    ((s)->len ? ngx_http_intent_pg_array_bytes(a, (s)->data, (s)->len)        \
+              : ngx_http_intent_pg_array_null(a))
+
+#define ngx_http_intent_store_array_n(a, v)                                   \
+    ((v) < 0 ? ngx_http_intent_pg_array_null(a)                               \
+             : ngx_http_intent_pg_array_int8(a, v))
+
+
+static ngx_int_t
+ngx_http_intent_store_write_changes(ngx_http_intent_store_lane_op_t *op,
+    ngx_uint_t n)
+{
+    static const Oid  types[] = {
+        NGX_HTTP_INTENT_PG_UUID, NGX_HTTP_INTENT_PG_TEXT,
+        NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_INT8,
+        NGX_HTTP_INTENT_PG_BYTEA, NGX_HTTP_INTENT_PG_INT8,
+        NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_INT8,
+        NGX_HTTP_INTENT_PG_TEXT, NGX_HTTP_INTENT_PG_TEXT,
+        NGX_HTTP_INTENT_PG_TIMESTAMPTZ, NGX_HTTP_INTENT_PG_INT8
+    };
+
+    u_char                          id[16], hash[32];
+    size_t                          len;
+    ngx_str_t                      *status;
+    ngx_uint_t                      i;
+    ngx_http_intent_t              *in;
+    ngx_http_intent_pg_array_t      a[12];
+    ngx_http_intent_transition_t   *t;
+    ngx_http_intent_store_write_t  *w;
+
+    t = op->transition;
+    w = t->record_data;
+
+    for (i = 0; i < 12; i++) {
+        if (ngx_http_intent_pg_array_begin(&a[i], op->pool, types[i],
+                                           t->nchanges * 16 + 1)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < t->nchanges; i++) {
+        in = t->changes[i].intent;
+        status = ngx_http_intent_status_name(in->status);
+        len = sizeof(hash);
+
+        if (ngx_http_intent_id_parse(in->id.data, in->id.len, id) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (in->tx_hash.len
+            && evm_hex_decode((char *) in->tx_hash.data, in->tx_hash.len,
+                              hash, &len)
+               != EVM_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (ngx_http_intent_pg_array_bytes(&a[0], id, 16) != NGX_OK
+            || ngx_http_intent_store_array_str(&a[1], status) != NGX_OK
+            || ngx_http_intent_pg_array_int8(&a[2], in->version) != NGX_OK
+            || ngx_http_intent_pg_array_int8(&a[3], in->attempts) != NGX_OK
+            || (in->tx_hash.len
+                ? ngx_http_intent_pg_array_bytes(&a[4], hash, len)
+                : ngx_http_intent_pg_array_null(&a[4])) != NGX_OK
+            || ngx_http_intent_store_array_n(&a[5], in->block_number)
+               != NGX_OK
+            || ngx_http_intent_pg_array_int8(&a[6], in->confirmations)
+               != NGX_OK
+            || ngx_http_intent_store_array_n(&a[7], in->gas_used) != NGX_OK
+            || ngx_http_intent_store_array_str(&a[8], &in->gas_cost) != NGX_OK
+            || ngx_http_intent_store_array_str(&a[9], &in->error) != NGX_OK
+            || ngx_http_intent_pg_array_time(&a[10], in->updated_at) != NGX_OK
+            || ngx_http_intent_pg_array_int8(&a[11],
+                                             w->delays ? w->delays[i] : -1)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < 12; i++) {
+        ngx_http_intent_pg_param_array(&op->query, n + i, &a[i]);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_intent_store_write_states(ngx_http_intent_store_lane_op_t *op,
+    ngx_uint_t n)
+{
+    static const Oid  types[] = {
+        NGX_HTTP_INTENT_PG_BYTEA, NGX_HTTP_INTENT_PG_TEXT,
+        NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_BYTEA
+    };
+
+    ngx_uint_t                         i;
+    ngx_http_intent_pg_array_t         a[4];
+    ngx_http_intent_store_write_t     *w;
+    ngx_http_intent_store_tx_state_t  *s;
+
+    w = op->transition->record_data;
+
+    for (i = 0; i < 4; i++) {
+        if (ngx_http_intent_pg_array_begin(&a[i], op->pool, types[i],
+                                           w->nstates * 36 + 1)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < w->nstates; i++) {
+        s = &w->states[i];
+
+        if (ngx_http_intent_pg_array_bytes(&a[0], s->hash, 32) != NGX_OK
+            || ngx_http_intent_pg_array_bytes(&a[1], (u_char *) s->state,
+                                              ngx_strlen(s->state))
+               != NGX_OK
+            || ngx_http_intent_store_array_n(&a[2], s->block_number) != NGX_OK
+            || (s->block_number < 0
+                ? ngx_http_intent_pg_array_null(&a[3])
+                : ngx_http_intent_pg_array_bytes(&a[3], s->block_hash, 32))
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < 4; i++) {
+        ngx_http_intent_pg_param_array(&op->query, n + i, &a[i]);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_intent_store_write_txs(ngx_http_intent_store_lane_op_t *op,
+    ngx_uint_t n)
+{
+    static const Oid  types[] = {
+        NGX_HTTP_INTENT_PG_BYTEA, NGX_HTTP_INTENT_PG_INT8,
+        NGX_HTTP_INTENT_PG_UUID, NGX_HTTP_INTENT_PG_BYTEA,
+        NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_TEXT,
+        NGX_HTTP_INTENT_PG_TEXT
+    };
+
+    u_char                          id[16];
+    ngx_int_t                       rc;
+    ngx_uint_t                      i;
+    ngx_http_intent_pg_array_t      a[7];
+    ngx_http_intent_store_tx_t     *tx;
+    ngx_http_intent_store_write_t  *w;
+
+    w = op->transition->record_data;
+
+    for (i = 0; i < 7; i++) {
+        if (ngx_http_intent_pg_array_begin(&a[i], op->pool, types[i],
+                                           w->ntxs * 36 + 1)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < w->ntxs; i++) {
+        tx = &w->txs[i];
+
+        if (tx->intent_id.len == 0) {
+            rc = ngx_http_intent_pg_array_null(&a[2]);
+
+        } else if (ngx_http_intent_id_parse(tx->intent_id.data,
+                                            tx->intent_id.len, id)
+                   == NGX_OK)
+        {
+            rc = ngx_http_intent_pg_array_bytes(&a[2], id, 16);
+
+        } else {
+            rc = NGX_ERROR;
+        }
+
+        if (rc != NGX_OK
+            || ngx_http_intent_pg_array_bytes(&a[0], tx->hash, 32) != NGX_OK
+            || ngx_http_intent_pg_array_int8(&a[1], tx->nonce) != NGX_OK
+            || ngx_http_intent_pg_array_bytes(&a[3], tx->raw.data,
+                                              tx->raw.len)
+               != NGX_OK
+            || ngx_http_intent_pg_array_int8(&a[4], tx->gas_limit) != NGX_OK
+            || ngx_http_intent_store_array_str(&a[5], &tx->max_fee) != NGX_OK
+            || ngx_http_intent_store_array_str(&a[6], &tx->max_priority_fee)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < 7; i++) {
+        ngx_http_intent_pg_param_array(&op->query, n + i, &a[i]);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_intent_store_lane_write_done(ngx_http_intent_pg_query_t *q,
+    ngx_int_t rc, PGresult *res)
+{
+    ngx_http_intent_store_lane_op_t  *op = q->data;
+
+    ngx_http_intent_store_lane_t     *lane;
+    ngx_http_intent_transition_t     *t;
+
+    t = op->transition;
+    lane = op->lane;
+
+    ngx_http_intent_store_observe(op->operation, op->start);
+
+    switch (rc) {
+
+    case NGX_OK:
+        if (PQntuples(res) == 0) {
+            ngx_log_error(NGX_LOG_WARN, t->log, 0,
+                          "intent lane of chain \"%V\" was taken over: "
+                          "epoch %L does not hold any more",
+                          &lane->chain, lane->epoch);
+            rc = NGX_ERROR;
+            break;
+        }
+
+        ngx_http_intent_store_lane_refused(t, res);
+        break;
+
+    case NGX_ERROR:
+        ngx_log_error(NGX_LOG_ERR, t->log, 0,
+                      "intent store refused \"%s\" of chain \"%V\": %s %s",
+                      q->stmt->name, &lane->chain,
+                      ngx_http_intent_pg_sqlstate(res),
+                      ngx_http_intent_pg_message(res));
+        break;
+
+    default:
+        rc = NGX_ABORT;
+        break;
+    }
+
+    ngx_destroy_pool(op->pool);
+
+    ngx_http_intent_transition_done(t, rc);
+}
+
+
+static void
+ngx_http_intent_store_lane_refused(ngx_http_intent_transition_t *t,
+    PGresult *res)
+{
+    int         row, nrows;
+    u_char      id[16];
+    ngx_str_t   field;
+    ngx_uint_t  i;
+
+    nrows = PQntuples(res);
+
+    if ((ngx_uint_t) nrows == t->nchanges + 1) {
+        return;
+    }
+
+    for (i = 0; i < t->nchanges; i++) {
+
+        (void) ngx_http_intent_id_parse(t->changes[i].intent->id.data,
+                                        t->changes[i].intent->id.len, id);
+        t->changes[i].refused = 1;
+
+        for (row = 0; row < nrows; row++) {
+            field = ngx_http_intent_pg_bytes(res, row, 0);
+
+            if (field.len == 16 && ngx_memcmp(field.data, id, 16) == 0) {
+                t->changes[i].refused = 0;
+                break;
+            }
+        }
+    }
+}
+
+
+ngx_uint_t
+ngx_http_intent_store_rows(ngx_http_intent_store_rows_t *rows)
+{
+    return rows->res ? (ngx_uint_t) PQntuples(rows->res) : 0;
+}
+
+
+ngx_int_t
+ngx_http_intent_store_row(ngx_http_intent_store_rows_t *rows, ngx_uint_t i,
+    ngx_pool_t *pool, ngx_http_intent_t *in, ngx_http_intent_store_tx_t *tx)
+{
+    int         row, col;
+    ngx_str_t   field;
+    PGresult   *res;
+
+    res = rows->res;
+    row = (int) i;
+
+    ngx_http_intent_clear(in);
+
+    if (!PQgetisnull(res, row, 0)
+        && ngx_http_intent_store_read_row(res, row, pool, in) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (tx == NULL || !rows->has_tx) {
+        return NGX_OK;
+    }
+
+    ngx_memzero(tx, sizeof(ngx_http_intent_store_tx_t));
+
+    col = PQnfields(res) - 7;
+
+    tx->nonce = ngx_http_intent_pg_int8(res, row, col + 1, -1);
+
+    if (tx->nonce < 0) {
+        return NGX_OK;
+    }
+
+    field = ngx_http_intent_pg_bytes(res, row, col);
+    if (field.len != sizeof(tx->hash)) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(tx->hash, field.data, field.len);
+
+    field = ngx_http_intent_pg_bytes(res, row, col + 2);
+    tx->raw.len = field.len;
+    tx->raw.data = ngx_pstrdup(pool, &field);
+
+    field = ngx_http_intent_pg_bytes(res, row, col + 3);
+    tx->state.len = field.len;
+    tx->state.data = ngx_pstrdup(pool, &field);
+
+    tx->gas_limit = ngx_http_intent_pg_int8(res, row, col + 4, 0);
+
+    field = ngx_http_intent_pg_bytes(res, row, col + 5);
+    tx->max_fee.len = field.len;
+    tx->max_fee.data = ngx_pstrdup(pool, &field);
+
+    field = ngx_http_intent_pg_bytes(res, row, col + 6);
+    tx->max_priority_fee.len = field.len;
+    tx->max_priority_fee.data = ngx_pstrdup(pool, &field);
+
+    if (tx->raw.data == NULL || tx->state.data == NULL
+        || tx->max_fee.data == NULL || tx->max_priority_fee.data == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}

@@ -1,0 +1,130 @@
+
+/*
+ * What the files of src/store share: the sessions of a worker, the columns
+ * of an intent, the statistics of what is asked of Postgres.
+ */
+
+
+#ifndef _NGX_HTTP_INTENT_STORE_PRIVATE_H_INCLUDED_
+#define _NGX_HTTP_INTENT_STORE_PRIVATE_H_INCLUDED_
+
+
+#include "ngx_http_intent.h"
+#include "ngx_http_intent_store.h"
+#include "ngx_http_intent_pg.h"
+
+
+/* the advisory lock under which the schema changes; lanes have others */
+#define NGX_HTTP_INTENT_STORE_SCHEMA_LOCK  "7597130064459033971"
+
+
+/* intent_store_seconds{operation} */
+typedef enum {
+    NGX_HTTP_INTENT_STORE_CREATE = 0,
+    NGX_HTTP_INTENT_STORE_GET,
+    NGX_HTTP_INTENT_STORE_REVOKE,
+    NGX_HTTP_INTENT_STORE_CLAIM,
+    NGX_HTTP_INTENT_STORE_SAVE,
+    NGX_HTTP_INTENT_STORE_RECEIPT,
+    NGX_HTTP_INTENT_STORE_OPERATIONS
+} ngx_http_intent_store_operation_e;
+
+
+typedef struct {
+    ngx_http_intent_pg_conf_t    pg;            /* conninfos NULL: not set */
+    ngx_uint_t                   connections;   /* of each worker */
+    ngx_http_intent_stat_t      *seconds[NGX_HTTP_INTENT_STORE_OPERATIONS];
+    ngx_http_intent_stat_t      *batch_size;
+} ngx_http_intent_store_main_conf_t;
+
+
+/* a general session of this worker */
+typedef struct {
+    ngx_http_intent_pg_t        *pg;
+    ngx_uint_t                   batches;       /* INSERTs under way on it */
+} ngx_http_intent_store_session_t;
+
+
+typedef struct {
+    ngx_http_intent_store_main_conf_t  *conf;
+    ngx_http_intent_store_session_t    *sessions;
+    ngx_uint_t                          nsessions;
+    ngx_uint_t                          nup;
+    ngx_msec_t                          down_since;  /* while nup is 0 */
+    ngx_pool_t                         *pool;
+    ngx_log_t                          *log;
+} ngx_http_intent_store_worker_t;
+
+
+/* this process's; NULL where there are no sessions */
+ngx_http_intent_store_worker_t *ngx_http_intent_store_worker(void);
+
+/* the session with the fewest queries pending; NULL: none is up */
+ngx_http_intent_store_session_t *ngx_http_intent_store_session(void);
+
+/* start is what ngx_http_intent_seconds() said when it was asked */
+void ngx_http_intent_store_observe(ngx_uint_t operation, double start);
+void ngx_http_intent_store_observe_batch(ngx_uint_t size);
+
+/*
+ * The session of the lanes, one of its own in each worker, made when it is
+ * first asked for.  state is called for every change of it from then on.  To
+ * be called in init_process; NULL: no intent_postgres, or no memory.
+ */
+ngx_http_intent_pg_t *ngx_http_intent_store_executor(
+    ngx_http_intent_pg_state_pt state, void *data);
+
+
+/* ---- new intents: ngx_http_intent_store_create.c ---- */
+
+ngx_int_t ngx_http_intent_store_create_init(
+    ngx_http_intent_store_worker_t *w);
+/* a general session came up or was lost */
+void ngx_http_intent_store_create_wake(void);
+
+
+/* ---- what nobody was promised: ngx_http_intent_store_revoke.c ---- */
+
+/*
+ * Takes the ids of new intents of which it is not known whether they were
+ * kept, and whose clients were told that they may not have been.
+ */
+void ngx_http_intent_store_revoke(ngx_http_intent_transition_t *t);
+/* asks Postgres, if there is something to revoke and a session is up */
+void ngx_http_intent_store_revoke_wake(void);
+
+
+/* ---- rows ---- */
+
+/* what ngx_http_intent_store_read_row() expects, in this order, in binary */
+#define NGX_HTTP_INTENT_STORE_COLUMNS                                         \
+    "id, type, status, chain, user_id, params::text, attempts, tx_hash, "     \
+    "block_number, confirmations, gas_used, gas_cost::text, error, "          \
+    "version, created_at, updated_at, expires_at"
+
+#define NGX_HTTP_INTENT_STORE_NCOLUMNS  17
+
+/*
+ * Fills *in from a row whose first columns are those, strings from pool.
+ * NGX_ERROR: no memory, or a row that does not make sense (logged).
+ */
+ngx_int_t ngx_http_intent_store_read_row(PGresult *res, int row,
+    ngx_pool_t *pool, ngx_http_intent_t *in);
+
+
+/* ---- configuration ---- */
+
+/*
+ * Makes of what the user wrote the conninfos to be tried in turn, one for
+ * each address, so that no name is left to resolve.  NULL: wrong, or no
+ * memory, logged.
+ */
+ngx_array_t *ngx_http_intent_store_conninfos(ngx_conf_t *cf,
+    ngx_str_t *conninfo);
+
+/* an ngx_http_intent_pg_setup_pt that creates or upgrades the schema */
+ngx_int_t ngx_http_intent_store_schema(ngx_http_intent_pg_setup_t *s,
+    PGresult *res, ngx_log_t *log);
+
+
+#endif /* _NGX_HTTP_INTENT_STORE_PRIVATE_H_INCLUDED_ */

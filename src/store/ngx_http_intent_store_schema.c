@@ -1,0 +1,276 @@
+
+/*
+ * The schema, as migrations that are applied in order, each once.
+ */
+
+
+#include "ngx_http_intent_store_private.h"
+
+
+typedef enum {
+    NGX_HTTP_INTENT_STORE_SCHEMA_ASK = 0,
+    NGX_HTTP_INTENT_STORE_SCHEMA_ASKED,
+    NGX_HTTP_INTENT_STORE_SCHEMA_LOCKED,
+    NGX_HTTP_INTENT_STORE_SCHEMA_APPLIED,
+    NGX_HTTP_INTENT_STORE_SCHEMA_COMMITTED
+} ngx_http_intent_store_schema_step_e;
+
+
+static ngx_int_t ngx_http_intent_store_schema_asked(
+    ngx_http_intent_pg_setup_t *s, PGresult *res, ngx_log_t *log);
+static ngx_int_t ngx_http_intent_store_schema_apply(
+    ngx_http_intent_pg_setup_t *s, ngx_log_t *log);
+static ngx_uint_t ngx_http_intent_store_schema_version(PGresult *res);
+
+
+/*
+ * Migration n makes version n + 1 of version n.  They are never changed once
+ * released; each says its own version last.
+ */
+
+static const char  *ngx_http_intent_store_migrations[] = {
+
+    /*
+     * A row of intents is updated two to four times, each time with its
+     * status, which is indexed: so room is left in the pages, and dead rows
+     * go soon, for the index of what is pending would fill with them.
+     */
+
+    "CREATE TABLE intents ("
+    "    id               uuid PRIMARY KEY,"
+    "    type             text NOT NULL,"
+    "    status           text NOT NULL CHECK (status IN ("
+    "                         'pending', 'executing', 'success', 'failed',"
+    "                         'expired', 'cancelled')),"
+    "    chain            text NOT NULL,"
+    "    user_id          text,"
+    "    params           json NOT NULL,"
+    "    attempts         int NOT NULL DEFAULT 0,"
+    "    tx_hash          bytea CHECK (octet_length(tx_hash) = 32),"
+    "    block_number     bigint,"
+    "    confirmations    int NOT NULL DEFAULT 0,"
+    "    gas_used         bigint,"
+    "    gas_cost         numeric,"
+    "    error            text,"
+    "    version          int NOT NULL DEFAULT 1,"
+    "    created_at       timestamptz NOT NULL,"
+    "    updated_at       timestamptz NOT NULL,"
+    "    expires_at       timestamptz,"
+    "    idempotency_key  text,"
+    /* when a lane may take it: now, or after a failed attempt later */
+    "    next_attempt_at  timestamptz NOT NULL,"
+    /* the signer whose lane has taken it */
+    "    claimed_by       bytea CHECK (octet_length(claimed_by) = 20)"
+    ") WITH ("
+    "    fillfactor = 80,"
+    "    autovacuum_vacuum_scale_factor = 0.02,"
+    "    autovacuum_vacuum_threshold = 1000,"
+    "    autovacuum_analyze_scale_factor = 0.05,"
+    "    autovacuum_vacuum_cost_delay = 1"
+    ");"
+
+    "CREATE INDEX intents_status_created_at ON intents (status, created_at);"
+
+    "CREATE INDEX intents_pending ON intents (chain, next_attempt_at)"
+    "    WHERE status = 'pending';"
+
+    "CREATE INDEX intents_user_id_status ON intents (user_id, status)"
+    "    WHERE user_id IS NOT NULL;"
+
+    "CREATE INDEX intents_expires_at ON intents (expires_at)"
+    "    WHERE expires_at IS NOT NULL AND status = 'pending';"
+
+    "CREATE UNIQUE INDEX intents_idempotency_key"
+    "    ON intents (user_id, idempotency_key)"
+    "    WHERE idempotency_key IS NOT NULL;"
+
+    "CREATE INDEX intents_executing ON intents (chain, claimed_by)"
+    "    WHERE status = 'executing';"
+
+    /*
+     * Every transaction that was signed, replaced ones too.  The unique
+     * index is what keeps two live ones from having the same nonce.
+     */
+
+    "CREATE TABLE intent_transactions ("
+    "    hash                      bytea PRIMARY KEY"
+    "                              CHECK (octet_length(hash) = 32),"
+    "    chain_id                  bigint NOT NULL,"
+    "    signer                    bytea NOT NULL"
+    "                              CHECK (octet_length(signer) = 20),"
+    "    nonce                     bigint NOT NULL CHECK (nonce >= 0),"
+    /* null: fills a gap in the nonces */
+    "    intent_id                 uuid REFERENCES intents(id)"
+    "                              ON DELETE CASCADE,"
+    "    raw                       bytea NOT NULL,"
+    "    gas_limit                 bigint,"
+    "    max_fee_per_gas           numeric,"
+    "    max_priority_fee_per_gas  numeric,"
+    "    state                     text NOT NULL DEFAULT 'live'"
+    "                              CHECK (state IN ("
+    "                                  'live', 'replaced', 'mined',"
+    "                                  'dropped')),"
+    "    block_number              bigint,"
+    "    block_hash                bytea,"
+    "    created_at                timestamptz NOT NULL DEFAULT now()"
+    ") WITH ("
+    "    fillfactor = 85,"
+    "    autovacuum_vacuum_scale_factor = 0.02,"
+    "    autovacuum_vacuum_threshold = 1000,"
+    "    autovacuum_vacuum_cost_delay = 1"
+    ");"
+
+    "CREATE UNIQUE INDEX intent_transactions_live"
+    "    ON intent_transactions (chain_id, signer, nonce)"
+    "    WHERE state = 'live';"
+
+    "CREATE INDEX intent_transactions_unfinished"
+    "    ON intent_transactions (chain_id, signer, nonce)"
+    "    WHERE state IN ('live', 'replaced');"
+
+    "CREATE INDEX intent_transactions_intent_id"
+    "    ON intent_transactions (intent_id);"
+
+    /* a few rows, each updated all the time: within its page */
+
+    "CREATE TABLE intent_lanes ("
+    "    chain_id    bigint NOT NULL,"
+    "    signer      bytea NOT NULL CHECK (octet_length(signer) = 20),"
+    "    next_nonce  bigint NOT NULL DEFAULT 0,"
+    "    epoch       bigint NOT NULL DEFAULT 0,"
+    "    updated_at  timestamptz NOT NULL DEFAULT now(),"
+    "    PRIMARY KEY (chain_id, signer)"
+    ") WITH (fillfactor = 10, autovacuum_vacuum_cost_delay = 0);"
+
+    "INSERT INTO intent_schema (version) VALUES (1);"
+};
+
+
+#define NGX_HTTP_INTENT_STORE_VERSION                                         \
+    (sizeof(ngx_http_intent_store_migrations) / sizeof(char *))
+
+
+/*
+ * Whether there is something to do is seen without a lock.  Where there is,
+ * it is looked at again under the lock, for another worker or another host
+ * may have been quicker.
+ */
+
+ngx_int_t
+ngx_http_intent_store_schema(ngx_http_intent_pg_setup_t *s, PGresult *res,
+    ngx_log_t *log)
+{
+    ngx_uint_t  missing;
+
+    if (s->step == NGX_HTTP_INTENT_STORE_SCHEMA_ASK) {
+        s->sql = "SELECT max(version) FROM intent_schema";
+        s->step = NGX_HTTP_INTENT_STORE_SCHEMA_ASKED;
+        return NGX_AGAIN;
+    }
+
+    if (PQresultStatus(res) == PGRES_FATAL_ERROR) {
+
+        /* undefined_table */
+
+        missing = s->step == NGX_HTTP_INTENT_STORE_SCHEMA_ASKED
+                  && ngx_strcmp(ngx_http_intent_pg_sqlstate(res), "42P01")
+                     == 0;
+
+        if (!missing) {
+            ngx_log_error(NGX_LOG_ERR, log, 0,
+                          "intent schema: the server refused: %s: %s",
+                          ngx_http_intent_pg_sqlstate(res),
+                          ngx_http_intent_pg_message(res));
+            return NGX_ERROR;
+        }
+    }
+
+    switch (s->step) {
+
+    case NGX_HTTP_INTENT_STORE_SCHEMA_ASKED:
+        return ngx_http_intent_store_schema_asked(s, res, log);
+
+    case NGX_HTTP_INTENT_STORE_SCHEMA_LOCKED:
+        s->version = ngx_http_intent_store_schema_version(res);
+
+        /* fall through */
+
+    case NGX_HTTP_INTENT_STORE_SCHEMA_APPLIED:
+        return ngx_http_intent_store_schema_apply(s, log);
+
+    default: /* NGX_HTTP_INTENT_STORE_SCHEMA_COMMITTED */
+        return NGX_OK;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_intent_store_schema_asked(ngx_http_intent_pg_setup_t *s,
+    PGresult *res, ngx_log_t *log)
+{
+    s->version = ngx_http_intent_store_schema_version(res);
+
+    if (s->version > NGX_HTTP_INTENT_STORE_VERSION) {
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "intent schema: the database has version %ui, this "
+                      "module knows %uz, going on in the hope that they "
+                      "agree", s->version, NGX_HTTP_INTENT_STORE_VERSION);
+        return NGX_OK;
+    }
+
+    if (s->version == NGX_HTTP_INTENT_STORE_VERSION) {
+        return NGX_OK;
+    }
+
+    s->sql = "BEGIN ISOLATION LEVEL READ COMMITTED;"
+             "SET LOCAL statement_timeout TO 0;"
+             "SELECT pg_advisory_xact_lock("
+                 NGX_HTTP_INTENT_STORE_SCHEMA_LOCK ");"
+             "CREATE TABLE IF NOT EXISTS intent_schema ("
+             "    version     int PRIMARY KEY,"
+             "    applied_at  timestamptz NOT NULL DEFAULT now());"
+             "SELECT max(version) FROM intent_schema";
+    s->step = NGX_HTTP_INTENT_STORE_SCHEMA_LOCKED;
+    s->slow = 1;
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ngx_http_intent_store_schema_apply(ngx_http_intent_pg_setup_t *s,
+    ngx_log_t *log)
+{
+    if (s->version >= NGX_HTTP_INTENT_STORE_VERSION) {
+        s->sql = "COMMIT";
+        s->step = NGX_HTTP_INTENT_STORE_SCHEMA_COMMITTED;
+        return NGX_AGAIN;
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, log, 0,
+                  "intent schema: version %ui becomes %ui", s->version,
+                  s->version + 1);
+
+    s->sql = ngx_http_intent_store_migrations[s->version++];
+    s->step = NGX_HTTP_INTENT_STORE_SCHEMA_APPLIED;
+    s->slow = 1;
+
+    return NGX_AGAIN;
+}
+
+
+/* of a result in text form; an error, or an empty table, is version 0 */
+
+static ngx_uint_t
+ngx_http_intent_store_schema_version(PGresult *res)
+{
+    ngx_int_t  n;
+
+    if (PQntuples(res) != 1 || PQgetisnull(res, 0, 0)) {
+        return 0;
+    }
+
+    n = ngx_atoi((u_char *) PQgetvalue(res, 0, 0), PQgetlength(res, 0, 0));
+
+    return n == NGX_ERROR ? 0 : (ngx_uint_t) n;
+}

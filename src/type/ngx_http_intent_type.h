@@ -1,0 +1,89 @@
+
+/*
+ * What an intent may be: the intent_type blocks, the check of a body's params
+ * against them, and the call that a type makes of params.
+ */
+
+
+#ifndef _NGX_HTTP_INTENT_TYPE_H_INCLUDED_
+#define _NGX_HTTP_INTENT_TYPE_H_INCLUDED_
+
+
+#include "ngx_http_intent.h"
+#include "evm.h"
+
+#include <jansson.h>
+
+
+typedef struct ngx_http_intent_type_s  ngx_http_intent_type_t;
+
+
+/* in the running configuration; NULL: no such type */
+ngx_http_intent_type_t *ngx_http_intent_type_find(ngx_str_t *name);
+
+ngx_str_t *ngx_http_intent_type_name(ngx_http_intent_type_t *type);
+ngx_str_t *ngx_http_intent_type_label(ngx_http_intent_type_t *type);
+/* the chain that the type names; empty: the first chain there is */
+ngx_str_t *ngx_http_intent_type_chain(ngx_http_intent_type_t *type);
+
+/* ---- checking ---- */
+
+typedef struct {
+    ngx_str_t                pointer;   /* RFC 6901, "/params/amount" */
+    ngx_str_t                detail;    /* a sentence, no full stop */
+} ngx_http_intent_fault_t;
+
+
+/*
+ * Checks params (a JSON object, "/params" of the body) and appends a fault
+ * for everything that is wrong (strings from faults->pool).  Where nothing
+ * is wrong, *canonical becomes the JSON text that is kept: the params in the
+ * order of the configuration, addresses with their checksum, numbers as
+ * decimal strings.  NGX_OK, NGX_DECLINED (faults were added), NGX_ERROR (no
+ * memory).
+ */
+ngx_int_t ngx_http_intent_type_check(ngx_http_intent_type_t *type,
+    json_t *params, ngx_array_t *faults, ngx_pool_t *pool,
+    ngx_str_t *canonical);
+
+/*
+ * Appends a fault; pointer and the rest are copied.  fmt as
+ * ngx_snprintf() has it.  NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_intent_type_fault(ngx_array_t *faults, const char *pointer,
+    const char *fmt, ...);
+
+/*
+ * The same for a member of parent; its name may hold anything and is escaped
+ * in the pointer.  Both add nothing more once there are very many.
+ */
+ngx_int_t ngx_http_intent_type_fault_member(ngx_array_t *faults,
+    const char *parent, const char *member, const char *fmt, ...);
+
+
+/* ---- calling ---- */
+
+typedef struct {
+    uint8_t                  to[20];
+    evm_u256_t               value;     /* wei */
+    ngx_str_t                data;      /* calldata, may be empty */
+    uint64_t                 gas;       /* 0: to be estimated */
+} ngx_http_intent_call_t;
+
+
+/*
+ * The call that an intent of this type makes: of the first "call" whose
+ * when= and unless= hold.  params is the canonical text that
+ * ngx_http_intent_type_check() gave; memory from pool.  NGX_DECLINED: no
+ * call holds, or a value does not fit, *err says which; NGX_ERROR: no
+ * memory.
+ */
+ngx_int_t ngx_http_intent_type_call(ngx_http_intent_type_t *type,
+    ngx_http_intent_t *in, ngx_pool_t *pool, ngx_http_intent_call_t *call,
+    ngx_str_t *err);
+
+
+extern ngx_module_t  ngx_http_intent_type_module;
+
+
+#endif /* _NGX_HTTP_INTENT_TYPE_H_INCLUDED_ */

@@ -1,0 +1,226 @@
+
+/* private to src/type */
+
+
+#ifndef _NGX_HTTP_INTENT_TYPE_CONF_H_INCLUDED_
+#define _NGX_HTTP_INTENT_TYPE_CONF_H_INCLUDED_
+
+
+#include "ngx_http_intent_type.h"
+
+
+/* where label, chain, param and call stand: a bit nginx does not use */
+#define NGX_HTTP_INTENT_TYPE_CONF  0x00100000
+
+/* the bits of a uint64_t, in which calls keep sets of params */
+#define NGX_HTTP_INTENT_TYPE_MAX_PARAMS  64
+
+
+/* ---- values ---- */
+
+/* the constraints that a row of the table knows */
+#define NGX_HTTP_INTENT_VALUE_POSITIVE  0x01
+#define NGX_HTTP_INTENT_VALUE_MIN       0x02
+#define NGX_HTTP_INTENT_VALUE_MAX       0x04
+#define NGX_HTTP_INTENT_VALUE_LENGTH    0x08
+
+#define NGX_HTTP_INTENT_VALUE_NUMBER    (NGX_HTTP_INTENT_VALUE_POSITIVE       \
+                                         |NGX_HTTP_INTENT_VALUE_MIN           \
+                                         |NGX_HTTP_INTENT_VALUE_MAX)
+
+/* kept as a JSON literal, not as a string */
+#define NGX_HTTP_INTENT_VALUE_BARE      0x10
+
+
+typedef struct ngx_http_intent_param_s       ngx_http_intent_param_t;
+typedef struct ngx_http_intent_value_type_s  ngx_http_intent_value_type_t;
+
+
+typedef struct {
+    ngx_str_t                      text;      /* canonical, not yet escaped */
+    evm_u256_t                     number;    /* two's complement; an enum's
+                                                 index; a bool's 0 or 1 */
+    ngx_uint_t                     negative;
+    ngx_str_t                      data;      /* what the ABI calls bytes */
+    u_char                         buffer[128];
+} ngx_http_intent_value_t;
+
+
+struct ngx_http_intent_value_type_s {
+    ngx_str_t                      name;
+    ngx_uint_t                     flags;
+
+    /* the ABI types that take it, as bits of evm_abi_type_e */
+    ngx_uint_t                     abi;
+
+    /* what is told when a value is not of the type at all */
+    const char                    *expects;
+
+    /*
+     * What stands after "=" in the configuration ("decimal=18"); returns
+     * NULL, or what it should be.  A type without it takes nothing there.
+     */
+    const char                  *(*setup)(ngx_conf_t *cf,
+                                          ngx_http_intent_param_t *param,
+                                          ngx_str_t *argument);
+
+    /*
+     * Fills the value, whose strings may point into json.  NGX_DECLINED:
+     * *why says what it must be; NGX_ERROR: no memory.
+     */
+    ngx_int_t                    (*parse)(ngx_http_intent_param_t *param,
+                                          json_t *json, ngx_pool_t *pool,
+                                          ngx_http_intent_value_t *value,
+                                          const char **why);
+};
+
+
+ngx_http_intent_value_type_t *ngx_http_intent_value_type(ngx_str_t *name);
+
+/* the row that reads a literal for an argument of this ABI type */
+ngx_http_intent_value_type_t *ngx_http_intent_value_type_abi(
+    evm_abi_type_t *abi);
+
+/* a value from the text of a directive; lives as long as the pool */
+ngx_int_t ngx_http_intent_value_literal(ngx_http_intent_param_t *param,
+    ngx_str_t *text, ngx_pool_t *pool, ngx_http_intent_value_t *value,
+    const char **why);
+
+/* as ngx_memcmp(), by the numbers' signs */
+ngx_int_t ngx_http_intent_value_cmp(ngx_http_intent_value_t *a,
+    ngx_http_intent_value_t *b);
+
+/* NGX_DECLINED: the number does not fit the ABI type's bits */
+ngx_int_t ngx_http_intent_value_abi(ngx_http_intent_value_t *value,
+    evm_abi_type_t *abi, evm_abi_value_t *out);
+
+
+/* ---- params ---- */
+
+struct ngx_http_intent_param_s {
+    ngx_str_t                      name;
+    ngx_http_intent_value_type_t  *type;
+    const char                    *expects;
+
+    ngx_uint_t                     places;    /* decimal= */
+    ngx_array_t                   *words;     /* enum=, ngx_str_t */
+
+    ngx_http_intent_value_t       *preset;    /* default= */
+    ngx_http_intent_value_t       *min;
+    ngx_http_intent_value_t       *max;
+    const char                    *min_why;
+    const char                    *max_why;
+
+    size_t                         min_length;
+    size_t                         max_length;
+    const char                    *length_why;
+
+    unsigned                       optional:1;
+    unsigned                       positive:1;
+};
+
+
+/* may the params of an intent lack it? */
+#define ngx_http_intent_param_may_lack(param)                                 \
+    ((param)->optional && (param)->preset == NULL)
+
+
+char *ngx_http_intent_type_param(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* index, or NGX_ERROR */
+ngx_int_t ngx_http_intent_param_find(ngx_http_intent_type_t *type,
+    const u_char *name, size_t len);
+
+/* parses and checks; as a row's parse */
+ngx_int_t ngx_http_intent_param_check(ngx_http_intent_param_t *param,
+    json_t *json, ngx_pool_t *pool, ngx_http_intent_value_t *value,
+    const char **why);
+
+
+/* ---- calls ---- */
+
+typedef enum {
+    NGX_HTTP_INTENT_OPERAND_LITERAL = 0,
+    NGX_HTTP_INTENT_OPERAND_PARAM,
+    NGX_HTTP_INTENT_OPERAND_USER,
+    NGX_HTTP_INTENT_OPERAND_ID,
+    NGX_HTTP_INTENT_OPERAND_DEADLINE
+} ngx_http_intent_operand_e;
+
+
+typedef struct {
+    ngx_uint_t                     source;    /* ngx_http_intent_operand_e */
+    ngx_uint_t                     param;     /* its index */
+    evm_abi_type_t                 abi;
+    evm_abi_value_t                literal;
+} ngx_http_intent_operand_t;
+
+
+typedef struct {
+    /* sets of params, by index */
+    uint64_t                       when;
+    uint64_t                       unless;
+    uint64_t                       used;
+
+    ngx_http_intent_operand_t      to;
+    ngx_http_intent_operand_t      value;
+    uint64_t                       gas;
+
+    evm_abi_function_t            *function;  /* NULL: no calldata */
+    ngx_http_intent_operand_t     *args;
+} ngx_http_intent_type_call_t;
+
+
+char *ngx_http_intent_type_call_conf(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* the call that these params make; NULL: none */
+ngx_http_intent_type_call_t *ngx_http_intent_type_choose(
+    ngx_http_intent_type_t *type, json_t *params);
+
+/*
+ * The value of an operand; values are those of the type's params.
+ * NGX_DECLINED: it does not fit the ABI type.
+ */
+ngx_int_t ngx_http_intent_operand_value(ngx_http_intent_operand_t *op,
+    ngx_http_intent_value_t **values, ngx_http_intent_t *in,
+    evm_abi_value_t *out);
+
+
+/* ---- types ---- */
+
+struct ngx_http_intent_type_s {
+    ngx_http_intent_name_t        *name;
+    ngx_str_t                      title;     /* the label, capitalised */
+    ngx_str_t                      chain;
+    ngx_str_t                      required;  /* "recipient and amount" */
+
+    ngx_array_t                    params;    /* ngx_http_intent_param_t */
+    ngx_array_t                    calls;     /* ngx_http_intent_type_call_t */
+
+    u_char                        *file;      /* of the directive "chain" */
+    ngx_uint_t                     line;
+};
+
+
+typedef struct {
+    ngx_array_t                    types;     /* ngx_http_intent_type_t * */
+} ngx_http_intent_type_main_conf_t;
+
+
+/* the one whose block is being read */
+#define ngx_http_intent_type_current(tmcf)                                    \
+    (((ngx_http_intent_type_t **) (tmcf)->types.elts)                         \
+     [(tmcf)->types.nelts - 1])
+
+
+/* "a", "a and b", "a, b and c" of strings; data NULL: no memory */
+ngx_str_t ngx_http_intent_type_list(ngx_pool_t *pool, ngx_array_t *words,
+    const char *before);
+
+/* letters, digits, "_", no digit first, at most 64 */
+ngx_uint_t ngx_http_intent_type_is_identifier(ngx_str_t *name);
+
+
+#endif /* _NGX_HTTP_INTENT_TYPE_CONF_H_INCLUDED_ */
