@@ -361,16 +361,24 @@ run_make() {
 }
 
 # The modules are put before the copy filter only if configure saw them as the
-# filters they are in part.
+# filters they are in part: said by ngx_module_order in a shared object, by
+# their place in nginx itself.
 
 check_order() {
-    local file=$1/ngx_http_intent_module_modules.c names order
+    local dir=$1 order
 
-    names=$(sed -n '/ngx_module_names/,/NULL/s/.*"\(.*\)".*/\1/p' "$file")
-    order=$(sed -n '/ngx_module_order/,/NULL/s/.*"\(.*\)".*/\1/p' "$file")
+    if [ -z "${SANITIZE:-}" ]; then
+        order=$(sed -n '/ngx_module_order/,/NULL/s/.*"\(.*\)".*/\1/p' \
+                    "$dir/ngx_http_intent_module_modules.c")
+        [ "$(head -n 1 <<<"$order")" = ngx_http_intent_module ] || order=
+    else
+        order=$(sed -n '/ngx_module_names/,/NULL/s/.*"\(.*\)".*/\1/p' \
+                    "$dir/ngx_modules.c" | sed -n '/^ngx_http_intent_module$/,$p')
+    fi
 
-    [ "$order" = "$names"$'\n'ngx_http_copy_filter_module ] ||
-        die "the order of the modules in $file is not what the filter needs"
+    [ "$(grep -v '^ngx_http_intent_' <<<"$order" | head -n 1)" \
+      = ngx_http_copy_filter_module ] ||
+        die "the order of the modules in $dir is not what the filter needs"
 }
 
 build_for_debian() {
@@ -428,7 +436,7 @@ fetch_source() {
 # into the tree it runs in, and the tree may be somebody's.
 
 build_from_source() {
-    local version out core module="" link="" configure=./configure
+    local objects version out core link="" add=--add-dynamic-module configure=./configure
 
     packages "${BUILD_PACKAGES[@]}" "${SOURCE_PACKAGES[@]}"
     [ -n "${NGX_SRC:-}" ] || fetch_source
@@ -445,10 +453,11 @@ build_from_source() {
         out=$out-$SANITIZE
 
         # Every allocation from a pool is one of its own, or the sanitizer sees
-        # only the pools. nginx itself is not clean for UBSan; the module is.
+        # only the pools; a part of nginx, for what is unloaded before the exit
+        # cannot be looked at; and nginx itself is not clean for UBSan.
         core="$core -DNGX_DEBUG_PALLOC=1 -fsanitize=$SANITIZE -Wno-error"
-        module="-fsanitize=$SANITIZE,undefined"
         link="-fsanitize=$SANITIZE,undefined"
+        add=--add-module
     fi
 
     mkdir -p "$out"
@@ -459,13 +468,22 @@ build_from_source() {
     configure "$out/objs" $configure --prefix="$out" --with-cc="$CC" \
         --with-cc-opt="$core ${CFLAGS:-}" --with-ld-opt="$link" \
         --builddir="$out/objs" "${NGINX_FLAGS[@]}" \
-        --add-dynamic-module="$ROOT"
+        $add="$ROOT"
+
+    say "building the module in ${out#"$ROOT"/}"
+
+    if [ -n "${SANITIZE:-}" ]; then
+        mapfile -t objects < <(sed -n 's|^\([^ ]*/addon/[^ ]*\.o\):.*|\1|p' \
+                                   "$out/objs/Makefile")
+        run_make -f "$out/objs/Makefile" "${objects[@]}" \
+            CFLAGS="-pipe -g $core $WARNINGS $link ${CFLAGS:-}"
+    else
+        run_make -f "$out/objs/Makefile" modules \
+            CFLAGS="-pipe -g $core $WARNINGS ${CFLAGS:-}"
+    fi
 
     say "building nginx $version in ${out#"$ROOT"/}"
     run_make -f "$out/objs/Makefile" binary
-    say "building the module in ${out#"$ROOT"/}"
-    run_make -f "$out/objs/Makefile" modules \
-        CFLAGS="-pipe -g $core $WARNINGS $module ${CFLAGS:-}"
     cd "$ROOT"
 
     NGINX=$out/objs/nginx
@@ -488,14 +506,21 @@ build() {
     check_order "$OUT"
     build_unlock
 
-    export TEST_NGINX_BINARY=$NGINX TEST_NGINX_INTENT_MODULE=$OUT/$MODULE
+    # empty where it is a part of nginx
+    export TEST_NGINX_BINARY=$NGINX TEST_NGINX_INTENT_MODULE=
+    [ -n "${SANITIZE:-}" ] || TEST_NGINX_INTENT_MODULE=$OUT/$MODULE
 }
 
 verb_build() {
     build
     "$NGINX" -v
-    say "built; in nginx.conf, at the top:"
-    echo "load_module $TEST_NGINX_INTENT_MODULE;"
+
+    if [ -n "$TEST_NGINX_INTENT_MODULE" ]; then
+        say "built; in nginx.conf, at the top:"
+        echo "load_module $TEST_NGINX_INTENT_MODULE;"
+    else
+        say "built: $NGINX, the module is a part of it"
+    fi
 }
 
 
@@ -526,23 +551,27 @@ test_environment() {
     export TEST_NGINX_KEY_FILE=$RUN/relayer.key
     export TEST_NGINX_SERVROOT=$RUN/servroot
     TEST_NGINX_PORT=$(perl -I"$ROOT/t/lib" -MIntentTest=free_port -e 'print free_port')
-    export TEST_NGINX_PORT TEST_NGINX_SERVER_PORT=$TEST_NGINX_PORT
+    export TEST_NGINX_PORT TEST_NGINX_CLIENT_PORT=$TEST_NGINX_PORT
+    export TEST_NGINX_SERVER_PORT=127.0.0.1:$TEST_NGINX_PORT
 }
 
 # Reports go to files, where IntentTest.pm looks for its own and sanitizer_reports
 # for those of Test::Nginx's blocks.
 
 sanitizer_environment() {
+    local log=log_path=$RUN/sanitizer
+
+    # commas: Test::Nginx takes the options apart and puts the block's name in
     export SANITIZE
-    export ASAN_OPTIONS="detect_leaks=1:log_path=$RUN/sanitizer${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
-    export UBSAN_OPTIONS="print_stacktrace=1:log_path=$RUN/sanitizer${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}"
-    export LSAN_OPTIONS="suppressions=$ROOT/t/lib/lsan.suppress:print_suppressions=0${LSAN_OPTIONS:+:$LSAN_OPTIONS}"
+    export ASAN_OPTIONS="detect_leaks=1,${ASAN_OPTIONS:+$ASAN_OPTIONS,}$log"
+    export UBSAN_OPTIONS="print_stacktrace=1,${UBSAN_OPTIONS:+$UBSAN_OPTIONS,}$log"
+    export LSAN_OPTIONS="suppressions=$ROOT/t/lib/lsan.suppress,print_suppressions=0${LSAN_OPTIONS:+,$LSAN_OPTIONS}"
 }
 
 sanitizer_reports() {
     local report found=
 
-    for report in "$RUN"/sanitizer.*; do
+    for report in "$RUN"/sanitizer*; do
         [ -s "$report" ] || continue
         found=yes
         head -n 60 "$report"

@@ -151,6 +151,8 @@ ngx_http_intent_api_load(ngx_http_intent_api_ctx_t *ctx,
     json_t        *root;
     json_error_t   error;
 
+    ngx_memzero(&error, sizeof(json_error_t));
+
     if (ctx->body.len == 0) {
         (void) ngx_http_intent_type_fault(&problem->faults, "",
                                           "the body is empty, "

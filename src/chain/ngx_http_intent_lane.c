@@ -55,12 +55,13 @@ ngx_http_intent_lane_init(ngx_http_intent_lane_t *lane, ngx_log_t *log)
     ngx_uint_t               i;
     ngx_queue_t             *queues[] = { &lane->claimed, &lane->ready,
                                           &lane->unsent, &lane->sent,
-                                          &lane->mined, &lane->outcome };
+                                          &lane->mined, &lane->suspect,
+                                          &lane->outcome };
     ngx_http_intent_step_t  *steps[] = { &lane->open, &lane->claim,
                                          &lane->preflight, &lane->save,
                                          &lane->send, &lane->poll,
                                          &lane->confirm, &lane->verify,
-                                         &lane->record };
+                                         &lane->search, &lane->record };
 
     for (i = 0; i < sizeof(queues) / sizeof(queues[0]); i++) {
         ngx_queue_init(queues[i]);
@@ -186,6 +187,7 @@ ngx_http_intent_lane_work(ngx_http_intent_lane_t *lane)
 
     if (lane->state == NGX_HTTP_INTENT_LANE_RUNNING) {
         ngx_http_intent_lane_poll(lane);
+        ngx_http_intent_lane_search(lane);
         ngx_http_intent_lane_verify(lane);
     }
 
@@ -711,12 +713,13 @@ ngx_http_intent_lane_closing(ngx_http_intent_lane_t *lane)
     ngx_uint_t               i;
     ngx_queue_t             *queues[] = { &lane->claimed, &lane->ready,
                                           &lane->unsent, &lane->sent,
-                                          &lane->mined, &lane->outcome };
+                                          &lane->mined, &lane->suspect,
+                                          &lane->outcome };
     ngx_http_intent_step_t  *steps[] = { &lane->open, &lane->preflight,
                                          &lane->send, &lane->poll,
                                          &lane->confirm, &lane->verify,
-                                         &lane->save, &lane->record,
-                                         &lane->claim };
+                                         &lane->search, &lane->save,
+                                         &lane->record, &lane->claim };
 
     if (lane->timer.timer_set) {
         ngx_del_timer(&lane->timer);

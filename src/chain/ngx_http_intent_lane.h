@@ -179,6 +179,7 @@ struct ngx_http_intent_lane_s {
     ngx_queue_t                       unsent;
     ngx_queue_t                       sent;      /* by nonce */
     ngx_queue_t                       mined;     /* deep enough */
+    ngx_queue_t                       suspect;   /* somebody else's nonce? */
     ngx_queue_t                       outcome;
 
     ngx_http_intent_step_t            open;
@@ -189,6 +190,7 @@ struct ngx_http_intent_lane_s {
     ngx_http_intent_step_t            poll;
     ngx_http_intent_step_t            confirm;
     ngx_http_intent_step_t            verify;
+    ngx_http_intent_step_t            search;
     ngx_http_intent_step_t            record;
 
     ngx_uint_t                        claim_due;
@@ -207,6 +209,8 @@ struct ngx_http_intent_lane_s {
     evm_u256_t                        base_fee;
     evm_u256_t                        tip;
     ngx_msec_t                        head_at;
+    int64_t                           search_low;
+    int64_t                           search_high;
     ngx_uint_t                        polls;
 
     ngx_event_t                       timer;     /* poll, or try for the lock */
@@ -264,6 +268,7 @@ void ngx_http_intent_lane_send(ngx_http_intent_lane_t *lane);
 void ngx_http_intent_lane_poll(ngx_http_intent_lane_t *lane);
 void ngx_http_intent_lane_confirm(ngx_http_intent_lane_t *lane);
 void ngx_http_intent_lane_verify(ngx_http_intent_lane_t *lane);
+void ngx_http_intent_lane_search(ngx_http_intent_lane_t *lane);
 void ngx_http_intent_lane_record(ngx_http_intent_lane_t *lane);
 
 /* begins a commit over step->jobs; NGX_DECLINED: the jobs stay in the step */

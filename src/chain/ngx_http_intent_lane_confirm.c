@@ -12,7 +12,7 @@
 #include "ngx_http_intent_lane.h"
 
 
-/* how often a receipt is asked in vain before the nonce is held for lost */
+/* how often a receipt is asked in vain before another user is looked for */
 #define NGX_HTTP_INTENT_MISSING  3
 
 
@@ -387,20 +387,7 @@ ngx_http_intent_confirm_missing(ngx_http_intent_lane_t *lane,
         return;
     }
 
-    ngx_log_error(NGX_LOG_WARN, lane->log, 0,
-                  "intent chain \"%V\": nonce %L of %V was used by somebody "
-                  "else, intent \"%V\" gets another one", &lane->conf->name,
-                  job->tx.nonce, &lane->signer->name, &job->intent.id);
-
-    ngx_http_intent_stat_inc(lane->retries[NGX_HTTP_INTENT_RPC_NONCE_LOW], 1);
-
-    job->lost = 1;
-    job->settled = 1;
-    job->to = NGX_HTTP_INTENT_EXECUTING;
-    job->delay = -1;
-    job->intent.tx_hash.len = 0;
-
-    ngx_queue_insert_tail(&lane->outcome, &job->queue);
+    ngx_queue_insert_tail(&lane->suspect, &job->queue);
 }
 
 

@@ -254,7 +254,8 @@ ngx_http_intent_store_lane_session(ngx_http_intent_store_session_pt handler,
 {
     ngx_http_intent_store_lane_session_t  *s;
 
-    s = ngx_palloc(ngx_cycle->pool, sizeof(ngx_http_intent_store_lane_session_t));
+    s = ngx_palloc(ngx_cycle->pool,
+                   sizeof(ngx_http_intent_store_lane_session_t));
     if (s == NULL) {
         return NGX_ERROR;
     }

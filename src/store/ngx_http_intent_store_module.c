@@ -470,6 +470,8 @@ ngx_http_intent_store_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_http_intent_store_revoke_exit();
+
     for (i = 0; i < w->nsessions; i++) {
         ngx_http_intent_pg_close(w->sessions[i].pg);
     }

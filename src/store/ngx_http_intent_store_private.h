@@ -92,6 +92,8 @@ void ngx_http_intent_store_create_wake(void);
 void ngx_http_intent_store_revoke(ngx_http_intent_transition_t *t);
 /* asks Postgres, if there is something to revoke and a session is up */
 void ngx_http_intent_store_revoke_wake(void);
+/* says what is left when the process ends */
+void ngx_http_intent_store_revoke_exit(void);
 
 
 /* ---- rows ---- */

@@ -121,6 +121,26 @@ ngx_http_intent_store_revoke_wake(void)
 }
 
 
+void
+ngx_http_intent_store_revoke_exit(void)
+{
+    u_char                             id[NGX_HTTP_INTENT_ID_LEN];
+    ngx_uint_t                         i;
+    ngx_http_intent_store_revoking_t  *rv;
+
+    rv = &ngx_http_intent_store_revoking;
+
+    for (i = 0; i < rv->n; i++) {
+        ngx_http_intent_id_format(rv->ids + i * 16, id);
+
+        ngx_log_error(NGX_LOG_ERR, ngx_http_intent_store_worker()->log, 0,
+                      "intent store: intent \"%*s\" may have been kept and "
+                      "was not revoked, Postgres did not answer",
+                      sizeof(id), id);
+    }
+}
+
+
 static ngx_int_t
 ngx_http_intent_store_revoke_build(ngx_http_intent_store_revoking_t *rv)
 {

@@ -50,6 +50,13 @@ BEGIN {
     }
 }
 
+# build.sh says 127.0.0.1:port where Test::Nginx knows a port alone, so that it
+# listens there only; it adds 1 to that for a port that is not used here.
+
+$SIG{__WARN__} = sub {
+    warn @_ unless $_[0] =~ /isn't numeric in addition .*Nginx.Util\.pm/;
+};
+
 use Test::Nginx::Socket -Base;
 
 our %part = (

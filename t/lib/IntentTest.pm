@@ -451,11 +451,11 @@ sub nginx_run {
 
     if ($pid == 0) {
         # what only reads its configuration and exits frees nothing
-        $ENV{ASAN_OPTIONS} = join ':', grep { defined && length }
+        $ENV{ASAN_OPTIONS} = join ',', grep { defined && length }
             $ENV{ASAN_OPTIONS}, "log_path=$t->{dir}/sanitizer",
             @arguments ? 'detect_leaks=0' : ();
-        $ENV{UBSAN_OPTIONS} = join ':', grep { defined && length }
-            $ENV{UBSAN_OPTIONS}, "log_path=$t->{dir}/sanitizer:print_stacktrace=1";
+        $ENV{UBSAN_OPTIONS} = join ',', grep { defined && length }
+            $ENV{UBSAN_OPTIONS}, "log_path=$t->{dir}/sanitizer,print_stacktrace=1";
 
         # the workers of root's nginx are not root, and write their reports here
         chmod 0777, $t->{dir} if $ENV{SANITIZE} || $ENV{INTENT_VALGRIND};
