@@ -384,8 +384,6 @@ check_order() {
 build_for_debian() {
     local source=/usr/share/nginx/src out=$BUILD/debian
 
-    packages "${BUILD_PACKAGES[@]}" "${NGINX_PACKAGES[@]}"
-
     [ -r $source/conf_flags ] ||
         die "no nginx-dev here; name an nginx source tree with NGX_SRC"
 
@@ -438,7 +436,6 @@ fetch_source() {
 build_from_source() {
     local objects version out core link="" add=--add-dynamic-module configure=./configure
 
-    packages "${BUILD_PACKAGES[@]}" "${SOURCE_PACKAGES[@]}"
     [ -n "${NGX_SRC:-}" ] || fetch_source
 
     version=$(sed -n 's/^#define NGINX_VERSION *"\(.*\)"/\1/p' \
@@ -456,7 +453,7 @@ build_from_source() {
         # only the pools; a part of nginx, for what is unloaded before the exit
         # cannot be looked at; and nginx itself is not clean for UBSan.
         core="$core -DNGX_DEBUG_PALLOC=1 -fsanitize=$SANITIZE -Wno-error"
-        link="-fsanitize=$SANITIZE,undefined"
+        link="-fsanitize=$SANITIZE,undefined -fno-sanitize-recover=undefined"
         add=--add-module
     fi
 
@@ -490,14 +487,24 @@ build_from_source() {
     OUT=$out/objs
 }
 
+# build PACKAGE...: all that the verb needs is installed in one go
+
 build() {
+    local from_source=${NGX_SRC:-}${SANITIZE:-}
+
     CC=${CC:-cc}
     mkdir -p "$BUILD"
 
     case $CC in *clang*) BUILD_PACKAGES+=("$CC:$CC") ;; esac
 
+    if [ -n "$from_source" ]; then
+        packages "${BUILD_PACKAGES[@]}" "${SOURCE_PACKAGES[@]}" "$@"
+    else
+        packages "${BUILD_PACKAGES[@]}" "${NGINX_PACKAGES[@]}" "$@"
+    fi
+
     build_lock
-    if [ -n "${NGX_SRC:-}${SANITIZE:-}" ]; then
+    if [ -n "$from_source" ]; then
         build_from_source
     else
         build_for_debian
@@ -583,9 +590,7 @@ sanitizer_reports() {
 verb_test() {
     local files=() file
 
-    mkdir -p "$BUILD"
-    build
-    packages "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+    build "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
     test_nginx
     node_tools
 
@@ -622,8 +627,7 @@ verb_test() {
 verb_demo() {
     case ${1:-} in '' | --once) ;; *) usage ;; esac
 
-    build
-    packages "${RUN_PACKAGES[@]}"
+    build "${RUN_PACKAGES[@]}"
     node_tools
 
     cd "$ROOT"
@@ -641,8 +645,7 @@ verb_run() {
         exit 0
     fi
 
-    build
-    packages "${RUN_PACKAGES[@]}" "${BENCH_PACKAGES[@]}"
+    build "${RUN_PACKAGES[@]}" "${BENCH_PACKAGES[@]}"
     node_tools
     private_folder
     cd "$ROOT"

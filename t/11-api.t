@@ -90,6 +90,8 @@ intent_zone
 
 === TEST 2: it needs a store
 --- intent_postgres
+--- intent_chain
+ 
 --- emerg
 intent_api needs "intent_postgres", in which intents are kept
 
@@ -622,10 +624,11 @@ the body must be application/json
 
 === TEST 66: there is an end to telling faults
 --- post eval
-'{"type":"transfer","params":{' . join(',', map { "\"p$_\":1" } 1 .. 500) . '}}'
+'{"type":"transfer","params":{' . CORE::join(',', map { "\"p$_\":1" } 1 .. 500) . '}}'
 --- error_code: 400
---- response_body_like eval
-qr/^(?!.*(?:"pointer".*){101})(?:.*"pointer"){100}/s
+--- faults eval
+"/params Transfer requires recipient and amount\n/params/recipient is required\n/params/amount is required\n"
+. CORE::join '', map { "/params/p$_ Transfer has no param \"p$_\"\n" } 1 .. 97
 
 
 === TEST 67: an empty body
@@ -787,28 +790,20 @@ client_max_body_size 100;
 --- api_more
 client_max_body_size 0;
 --- post eval
-' ' x 100_000
+'{' . ' ' x 100_000 . '}'
 --- error_code: 413
 --- detail
 the body is larger than this server takes
 
 
-=== TEST 86: a body of megabytes
---- post eval
-' ' x 3_000_000
---- error_code: 413
---- detail
-the body is larger than this server takes
-
-
-=== TEST 87: a body in chunks
+=== TEST 86: a body in chunks
 --- raw_request eval
 "POST /api/intents HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-. join('', map { sprintf "1\r\n%s\r\n", $_ } split //, '{"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"}}') . "0\r\n\r\n"
+. CORE::join('', map { sprintf "1\r\n%s\r\n", $_ } split //, '{"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"}}') . "0\r\n\r\n"
 --- error_code: 202
 
 
-=== TEST 88: a body in chunks that is too large
+=== TEST 87: a body in chunks that is too large
 --- api_more
 client_max_body_size 64;
 --- raw_request eval
@@ -819,7 +814,7 @@ client_max_body_size 64;
 the body is larger than this server takes
 
 
-=== TEST 89: a body in chunks that are none
+=== TEST 88: a body in chunks that are none
 --- raw_request eval
 "POST /api/intents HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
 --- error_code: 400
@@ -827,7 +822,7 @@ the body is larger than this server takes
 the body is not framed as HTTP demands
 
 
-=== TEST 90: GET of the collection
+=== TEST 89: GET of the collection
 --- request
 GET /api/intents
 --- error_code: 405
@@ -838,7 +833,7 @@ Content-Type: application/problem+json
 this path does not take the method
 
 
-=== TEST 91: PUT of the collection
+=== TEST 90: PUT of the collection
 --- request
 PUT /api/intents
 --- error_code: 405
@@ -849,7 +844,7 @@ Content-Type: application/problem+json
 this path does not take the method
 
 
-=== TEST 92: DELETE of the collection
+=== TEST 91: DELETE of the collection
 --- request
 DELETE /api/intents
 --- error_code: 405
@@ -860,7 +855,7 @@ Content-Type: application/problem+json
 this path does not take the method
 
 
-=== TEST 93: PATCH of the collection
+=== TEST 92: PATCH of the collection
 --- request
 PATCH /api/intents
 --- error_code: 405
@@ -871,7 +866,7 @@ Content-Type: application/problem+json
 this path does not take the method
 
 
-=== TEST 94: OPTIONS of the collection
+=== TEST 93: OPTIONS of the collection
 --- request
 OPTIONS /api/intents
 --- error_code: 405
@@ -882,7 +877,7 @@ Content-Type: application/problem+json
 this path does not take the method
 
 
-=== TEST 95: POST of an intent
+=== TEST 94: POST of an intent
 --- request
 POST /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87
 --- error_code: 405
@@ -893,7 +888,7 @@ Content-Type: application/problem+json
 this path does not take the method
 
 
-=== TEST 96: PUT of an intent
+=== TEST 95: PUT of an intent
 --- request
 PUT /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87
 --- error_code: 405
@@ -904,7 +899,7 @@ Content-Type: application/problem+json
 this path does not take the method
 
 
-=== TEST 97: DELETE of an intent
+=== TEST 96: DELETE of an intent
 --- request
 DELETE /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87
 --- error_code: 405
@@ -915,7 +910,7 @@ Content-Type: application/problem+json
 this path does not take the method
 
 
-=== TEST 98: an intent that does not exist
+=== TEST 97: an intent that does not exist
 --- request
 GET /api/intents/00000000-0000-7000-8000-000000000000
 --- error_code: 404
@@ -923,7 +918,7 @@ GET /api/intents/00000000-0000-7000-8000-000000000000
 there is no such intent
 
 
-=== TEST 99: nothing is at /api/intents/1
+=== TEST 98: nothing is at /api/intents/1
 --- request
 GET /api/intents/1
 --- error_code: 404
@@ -931,7 +926,7 @@ GET /api/intents/1
 there is nothing at this path
 
 
-=== TEST 100: nothing is at /api/intents/01a202f9-7fed-73f4-a678-b3056b437c8
+=== TEST 99: nothing is at /api/intents/01a202f9-7fed-73f4-a678-b3056b437c8
 --- request
 GET /api/intents/01a202f9-7fed-73f4-a678-b3056b437c8
 --- error_code: 404
@@ -939,7 +934,7 @@ GET /api/intents/01a202f9-7fed-73f4-a678-b3056b437c8
 there is nothing at this path
 
 
-=== TEST 101: nothing is at /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87/
+=== TEST 100: nothing is at /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87/
 --- request
 GET /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87/
 --- error_code: 404
@@ -947,7 +942,7 @@ GET /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87/
 there is nothing at this path
 
 
-=== TEST 102: nothing is at /api/intentsx
+=== TEST 101: nothing is at /api/intentsx
 --- request
 GET /api/intentsx
 --- error_code: 404
@@ -955,7 +950,7 @@ GET /api/intentsx
 there is nothing at this path
 
 
-=== TEST 103: nothing is at /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87/x
+=== TEST 102: nothing is at /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87/x
 --- request
 GET /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87/x
 --- error_code: 404
@@ -963,7 +958,7 @@ GET /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87/x
 there is nothing at this path
 
 
-=== TEST 104: HEAD of what does not exist has no body
+=== TEST 103: HEAD of what does not exist has no body
 --- request
 HEAD /api/intents/1
 --- error_code: 404
@@ -971,7 +966,7 @@ HEAD /api/intents/1
 Content-Type: application/problem+json
 
 
-=== TEST 105: intent_user says who calls
+=== TEST 104: intent_user says who calls
 --- api_more
 intent_user $http_x_user;
 --- more_headers
@@ -983,7 +978,7 @@ X-User: alice
 {"userId":"alice"}
 
 
-=== TEST 106: userId may repeat it
+=== TEST 105: userId may repeat it
 --- api_more
 intent_user $http_x_user;
 --- more_headers
@@ -995,7 +990,7 @@ X-User: alice
 {"userId":"alice"}
 
 
-=== TEST 107: userId cannot be another
+=== TEST 106: userId cannot be another
 --- api_more
 intent_user $http_x_user;
 --- more_headers
@@ -1008,7 +1003,7 @@ X-User: alice
 /userId userId must be the caller's own
 
 
-=== TEST 108: nobody cannot be somebody
+=== TEST 107: nobody cannot be somebody
 --- api_more
 intent_user $http_x_user;
 --- more_headers
@@ -1020,7 +1015,7 @@ Content-Type: application/json
 /userId userId must be the caller's own
 
 
-=== TEST 109: nobody may call
+=== TEST 108: nobody may call
 --- api_more
 intent_user $http_x_user;
 --- more_headers
@@ -1031,7 +1026,7 @@ Content-Type: application/json
 {"userId":null}
 
 
-=== TEST 110: a caller has a name in UTF-8
+=== TEST 109: a caller has a name in UTF-8
 --- api_more
 intent_user $http_x_user;
 --- more_headers eval
@@ -1043,7 +1038,7 @@ intent_user $http_x_user;
 the caller's name must be UTF-8 of up to 256 bytes
 
 
-=== TEST 111: intent_user may be inherited
+=== TEST 110: intent_user may be inherited
 --- config_more
         intent_user $http_x_user;
 --- more_headers
@@ -1055,14 +1050,14 @@ X-User: alice
 {"userId":"alice"}
 
 
-=== TEST 112: an "if" in the location is the same API
+=== TEST 111: an "if" in the location is the same API
 --- api_more
 if ($http_x_user) { set $x 1; } client_max_body_size 1k;
 --- more_headers
 Content-Type: application/json
 X-User: alice
 --- post eval
-' ' x 2000
+'{' . ' ' x 2000 . '}'
 --- error_code: 413
 --- detail
 the body is larger than this server takes

@@ -17,6 +17,8 @@ static ngx_int_t ngx_http_intent_api_collect(ngx_http_request_t *r,
     ngx_http_intent_api_ctx_t *ctx);
 static ngx_int_t ngx_http_intent_api_append(ngx_http_request_t *r,
     ngx_http_intent_api_ctx_t *ctx, ngx_buf_t *b);
+static ngx_int_t ngx_http_intent_api_unread(ngx_http_request_t *r,
+    ngx_int_t rc);
 static ngx_int_t ngx_http_intent_api_accept(ngx_http_request_t *r,
     ngx_http_intent_api_ctx_t *ctx);
 static ngx_int_t ngx_http_intent_api_keep(ngx_http_request_t *r,
@@ -63,8 +65,7 @@ ngx_http_intent_api_create(ngx_http_request_t *r,
                                            ngx_http_intent_api_body_handler);
 
     if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-        r->keepalive = 0;
-        return ngx_http_intent_api_problem(r, rc, NULL, NULL);
+        return ngx_http_intent_api_unread(r, rc);
     }
 
     return NGX_DONE;
@@ -172,17 +173,8 @@ ngx_http_intent_api_body_handler(ngx_http_request_t *r)
                                          ngx_http_intent_api_too_large, NULL);
         break;
 
-    case NGX_HTTP_BAD_REQUEST:
-
-        if (!r->connection->error) {
-            r->keepalive = 0;
-            rc = ngx_http_intent_api_problem(r, rc, "the body is not framed "
-                                             "as HTTP demands", NULL);
-        }
-
-        break;
-
-    default: /* NGX_ERROR, 408, 500 */
+    default: /* NGX_ERROR, 400, 408, 500 */
+        rc = ngx_http_intent_api_unread(r, rc);
         break;
     }
 
@@ -301,6 +293,22 @@ ngx_http_intent_api_append(ngx_http_request_t *r,
     ctx->body.len += len;
 
     return NGX_OK;
+}
+
+
+/* what nginx says of a body, in our words where there is a client to read */
+
+static ngx_int_t
+ngx_http_intent_api_unread(ngx_http_request_t *r, ngx_int_t rc)
+{
+    if (rc != NGX_HTTP_BAD_REQUEST || r->connection->error) {
+        return rc;
+    }
+
+    r->keepalive = 0;
+
+    return ngx_http_intent_api_problem(r, rc, "the body is not framed "
+                                       "as HTTP demands", NULL);
 }
 
 

@@ -13,6 +13,7 @@
 #define NGX_HTTP_INTENT_CHAIN_CONF  0x00200000
 
 #define NGX_HTTP_INTENT_CHAIN_LABELS  256
+#define NGX_HTTP_INTENT_CHAIN_TEXT    64
 
 
 typedef struct {
@@ -23,6 +24,8 @@ typedef struct {
 
 static char *ngx_http_intent_chain_block(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static ngx_int_t ngx_http_intent_chain_text(ngx_str_t *s,
+    const char *others);
 static char *ngx_http_intent_chain_check(ngx_conf_t *cf,
     ngx_http_intent_chain_conf_t *chain);
 static char *ngx_http_intent_chain_chain_id(ngx_conf_t *cf,
@@ -285,6 +288,14 @@ ngx_http_intent_chain_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
+    if (ngx_http_intent_chain_text(&value[1], "_.-") != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid intent_chain \"%V\", its name should be "
+                           "at most 64 letters, digits, \"_\", \".\" and "
+                           "\"-\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
     chain = ngx_pcalloc(cf->pool, sizeof(ngx_http_intent_chain_conf_t));
     ctx = ngx_palloc(cf->pool, sizeof(ngx_http_conf_ctx_t));
     confs = ngx_pcalloc(cf->pool, sizeof(void *) * ngx_http_max_module);
@@ -333,6 +344,36 @@ ngx_http_intent_chain_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     *chainp = chain;
 
     return ngx_http_intent_chain_check(cf, chain);
+}
+
+
+/* what may stand in a metric's label, a Redis channel and a log as it is */
+
+static ngx_int_t
+ngx_http_intent_chain_text(ngx_str_t *s, const char *others)
+{
+    size_t  i;
+    u_char  ch;
+
+    if (s->len == 0 || s->len > NGX_HTTP_INTENT_CHAIN_TEXT) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < s->len; i++) {
+        ch = s->data[i];
+
+        if ((ch >= '0' && ch <= '9')
+            || (ch >= 'a' && ch <= 'z')
+            || (ch >= 'A' && ch <= 'Z')
+            || ngx_strchr(others, ch))
+        {
+            continue;
+        }
+
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -439,16 +480,32 @@ ngx_http_intent_chain_rpc(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_intent_chain_conf_t  *chain = conf;
 
     ngx_str_t                       *value;
+    ngx_uint_t                       i;
     ngx_http_intent_rpc_endpoint_t  *e;
 
     value = cf->args->elts;
 
-    if (value[1].len < 2 || value[1].data[0] != '/') {
+    if (value[1].len < 2
+        || value[1].data[0] != '/'
+        || ngx_http_intent_chain_text(&value[1], "/_.-") != NGX_OK)
+    {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid rpc \"%V\", it should be the uri of an "
                            "internal location, like \"/_rpc/dev\"",
                            &value[1]);
         return NGX_CONF_ERROR;
+    }
+
+    e = chain->endpoints.elts;
+
+    for (i = 0; i < chain->endpoints.nelts; i++) {
+        if (e[i].uri.len == value[1].len
+            && ngx_memcmp(e[i].uri.data, value[1].data, value[1].len) == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "duplicate rpc \"%V\"",
+                               &value[1]);
+            return NGX_CONF_ERROR;
+        }
     }
 
     e = ngx_array_push(&chain->endpoints);
@@ -572,6 +629,10 @@ ngx_http_intent_chain_retry(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_t   *value, s;
     ngx_uint_t   i;
     ngx_msec_t  *msec;
+
+    if (chain->attempts || chain->backoff || chain->max_backoff) {
+        return "is duplicate";
+    }
 
     value = cf->args->elts;
 

@@ -48,7 +48,25 @@ ngx_http_intent_job_destroy(ngx_http_intent_lane_t *lane,
     lane->njobs--;
     ngx_http_intent_stat_set(lane->in_flight, (double) lane->njobs);
 
+    ngx_http_intent_job_spend(lane, job, NULL);
+
     ngx_destroy_pool(job->pool);
+}
+
+
+/* cost is what the job may cost from now on; NULL: nothing more */
+
+void
+ngx_http_intent_job_spend(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job, evm_u256_t *cost)
+{
+    (void) evm_u256_sub(&lane->spent, &lane->spent, &job->cost);
+
+    evm_u256_set(&job->cost, 0);
+
+    if (cost && evm_u256_add(&lane->spent, &lane->spent, cost) == EVM_OK) {
+        job->cost = *cost;
+    }
 }
 
 

@@ -252,12 +252,17 @@ ngx_http_intent_lane_answered(ngx_http_intent_step_t *step,
 
         ngx_log_error(level, lane->log, 0,
                       "intent chain \"%V\": rpc \"%V\" failed: %V",
-                      &lane->conf->name,
-                      &ngx_http_intent_lane_endpoint(lane)->uri, &j->reason);
+                      &lane->conf->name, &j->endpoint->uri, &j->reason);
 
         lane->rpc_ok = 0;
         lane->rpc_failures++;
-        lane->endpoint++;
+
+        /* the first of several to fail: the others had begun before */
+
+        if (j->endpoint == ngx_http_intent_lane_endpoint(lane)) {
+            lane->endpoint++;
+        }
+
         lane->poll_due = 1;
     }
 
@@ -460,8 +465,6 @@ ngx_http_intent_lane_load_row(ngx_http_intent_lane_t *lane,
 
     job->tx = tx;
     job->tx.intent_id = job->intent.id;
-    job->maybe_sent = 1;
-
     ngx_http_intent_lane_load_call(lane, job);
 
     ngx_queue_insert_tail(&lane->unsent, &job->queue);
@@ -476,8 +479,9 @@ static void
 ngx_http_intent_lane_load_call(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job)
 {
-    u_char    from[EVM_ADDRESS_LEN], hash[32];
-    evm_tx_t  tx;
+    u_char      from[EVM_ADDRESS_LEN], hash[32];
+    evm_tx_t    tx;
+    evm_u256_t  cost;
 
     if (evm_tx_decode(job->tx.raw.data, job->tx.raw.len, &tx, from, hash)
         != EVM_OK)
@@ -494,12 +498,22 @@ ngx_http_intent_lane_load_call(ngx_http_intent_lane_t *lane,
     job->call.data.data = (u_char *) tx.data;
     job->call.data.len = tx.data_len;
 
+    if (evm_u256_mul_u64(&cost, &tx.max_fee_per_gas, tx.gas_limit) == EVM_OK
+        && evm_u256_add(&cost, &cost, &tx.value) == EVM_OK)
+    {
+        ngx_http_intent_job_spend(lane, job, &cost);
+    }
+
     job->cancel = !ngx_http_intent_job_is_filler(job)
                   && tx.data_len == 0
                   && evm_u256_is_zero(&tx.value)
                   && ngx_memcmp(tx.to, lane->signer->address, EVM_ADDRESS_LEN)
                      == 0
                   && job->intent.error.len;
+
+    job->again = job->cancel
+                 && ngx_http_intent_rpc_classify(&job->intent.error)
+                    == NGX_HTTP_INTENT_RPC_FUNDS;
 }
 
 
@@ -599,7 +613,8 @@ static ngx_int_t
 ngx_http_intent_lane_check_chain(ngx_http_intent_lane_t *lane,
     ngx_http_intent_jsonrpc_t *j)
 {
-    int64_t  id, latest, pending;
+    int64_t     id, latest, pending;
+    ngx_uint_t  level;
 
     if (ngx_http_intent_json_int(ngx_http_intent_jsonrpc_result(j, 0), &id)
         != NGX_OK
@@ -613,11 +628,12 @@ ngx_http_intent_lane_check_chain(ngx_http_intent_lane_t *lane,
     }
 
     if (id != (int64_t) lane->conf->chain_id) {
-        ngx_log_error(NGX_LOG_ERR, lane->log, 0,
+        level = lane->rpc_failures ? NGX_LOG_INFO : NGX_LOG_ERR;
+
+        ngx_log_error(level, lane->log, 0,
                       "intent chain \"%V\": rpc \"%V\" is on chain %L, "
                       "\"chain_id\" says %uL", &lane->conf->name,
-                      &ngx_http_intent_lane_endpoint(lane)->uri, id,
-                      lane->conf->chain_id);
+                      &j->endpoint->uri, id, lane->conf->chain_id);
 
         ngx_str_set(&j->reason, "the wrong chain");
         return NGX_ERROR;
@@ -784,7 +800,12 @@ ngx_http_intent_lane_away(ngx_http_intent_lane_t *lane)
     lane->state = NGX_HTTP_INTENT_LANE_AWAY;
     lane->head = -1;
     lane->rpc_ok = 0;
-    lane->polls = 0;
+    lane->broke = 0;
+    lane->refusals = 0;
+    lane->top = 0;
+    lane->floor = 0;
+    lane->behind = 0;
+    evm_u256_set(&lane->spent, 0);
 
     if (lane->work.posted) {
         ngx_delete_posted_event(&lane->work);

@@ -8,6 +8,10 @@
  *   claim ▸ claimed ▸ preflight ▸ ready ▸ save ▸ unsent ▸ send ▸ sent ▸
  *   confirm ▸ mined ▸ verify ▸ outcome ▸ record
  *
+ * and, where the chain has used a nonce and shows no receipt of ours,
+ *
+ *   confirm ▸ suspect ▸ search ▸ sent or outcome
+ *
  * A job leaves its queue for the step's own while the step waits for
  * Postgres or for the node, so that each job is always in exactly one queue.
  */
@@ -106,6 +110,7 @@ typedef struct {
     ngx_pool_t                       *pool;
     ngx_http_intent_t                 intent;
     ngx_http_intent_call_t            call;
+    evm_u256_t                        cost;      /* at most, when signed */
     ngx_http_intent_store_tx_t        tx;        /* nonce -1: none yet */
     ngx_http_intent_old_tx_t         *old;
 
@@ -128,11 +133,11 @@ typedef struct {
     ngx_int_t                         block_item; /* of the batch to verify */
     ngx_int_t                         call_item;
     unsigned                          reverted:1;
-    unsigned                          maybe_sent:1; /* before this lane */
     unsigned                          cancel:1;  /* tx only uses the nonce up:
                                                     the node refuses the real
                                                     one; intent.error says
                                                     why */
+    unsigned                          again:1;   /* then it gets another */
     unsigned                          lost:1;    /* another's transaction has
                                                     the nonce */
     unsigned                          recorded:1; /* block_number is in the
@@ -208,10 +213,17 @@ struct ngx_http_intent_lane_s {
     int64_t                           pending_nonce;
     evm_u256_t                        base_fee;
     evm_u256_t                        tip;
+    evm_u256_t                        funds;     /* of the signer */
+    evm_u256_t                        spent;     /* at most, by what is in
+                                                    flight */
+    ngx_uint_t                        broke;     /* not even gas */
+    ngx_uint_t                        refusals;  /* of the node, in a row */
+    int64_t                           top;       /* highest head seen */
+    int64_t                           floor;     /* nonces below are settled */
+    ngx_uint_t                        behind;    /* polls below both */
     ngx_msec_t                        head_at;
     int64_t                           search_low;
     int64_t                           search_high;
-    ngx_uint_t                        polls;
 
     ngx_event_t                       timer;     /* poll, or try for the lock */
     ngx_event_t                       work;      /* posted */
@@ -241,6 +253,9 @@ ngx_http_intent_job_t *ngx_http_intent_job_create(
     ngx_http_intent_lane_t *lane);
 void ngx_http_intent_job_destroy(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job);
+/* the lane's funds are promised to jobs from signature to receipt */
+void ngx_http_intent_job_spend(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job, evm_u256_t *cost);
 /* into a queue ordered by nonce */
 void ngx_http_intent_job_insert(ngx_queue_t *queue,
     ngx_http_intent_job_t *job);

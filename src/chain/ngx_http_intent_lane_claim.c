@@ -37,6 +37,7 @@ ngx_http_intent_lane_claim(ngx_http_intent_lane_t *lane)
     if (step->busy
         || !lane->claim_due
         || !lane->rpc_ok
+        || lane->broke
         || lane->njobs >= lane->conf->max_in_flight)
     {
         return;

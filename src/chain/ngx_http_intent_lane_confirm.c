@@ -337,6 +337,10 @@ ngx_http_intent_confirm_mined(ngx_http_intent_lane_t *lane,
 
     job->missing = 0;
 
+    /* what it cost is in the balance now */
+
+    ngx_http_intent_job_spend(lane, job, NULL);
+
     depth = lane->head - job->block_number + 1;
 
     if (depth >= (int64_t) lane->conf->confirmations) {

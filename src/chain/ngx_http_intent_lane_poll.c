@@ -8,8 +8,8 @@
 
 
 #define NGX_HTTP_INTENT_DEFAULT_TIP     1000000000      /* 1 gwei */
-#define NGX_HTTP_INTENT_BALANCE_POLLS   16
 #define NGX_HTTP_INTENT_MIN_RESEND      15000
+#define NGX_HTTP_INTENT_FORGOTTEN       5       /* polls */
 
 
 static void ngx_http_intent_poll_done(void *data,
@@ -18,8 +18,9 @@ static ngx_int_t ngx_http_intent_poll_head(ngx_http_intent_lane_t *lane,
     ngx_http_intent_jsonrpc_t *j);
 static void ngx_http_intent_poll_fees(ngx_http_intent_lane_t *lane,
     json_t *history);
-static void ngx_http_intent_poll_balance(ngx_http_intent_lane_t *lane,
-    ngx_http_intent_jsonrpc_t *j);
+static void ngx_http_intent_poll_funds(ngx_http_intent_lane_t *lane);
+static ngx_uint_t ngx_http_intent_poll_forgotten(
+    ngx_http_intent_lane_t *lane);
 static void ngx_http_intent_poll_resend(ngx_http_intent_lane_t *lane);
 
 
@@ -54,16 +55,14 @@ ngx_http_intent_lane_poll(ngx_http_intent_lane_t *lane)
         || ngx_http_intent_jsonrpc_add(j, "eth_feeHistory", 32,
                                        "\"0x5\",\"latest\",[50]")
            != NGX_OK
-        || (lane->polls % NGX_HTTP_INTENT_BALANCE_POLLS == 0
-            && ngx_http_intent_jsonrpc_add(j, "eth_getBalance", 64,
-                                           "\"%V\",\"latest\"", name)
-               != NGX_OK))
+        || ngx_http_intent_jsonrpc_add(j, "eth_getBalance", 64,
+                                       "\"%V\",\"latest\"", name)
+           != NGX_OK)
     {
         ngx_http_intent_jsonrpc_destroy(j);
         return;
     }
 
-    lane->polls++;
     step->rpc = j;
 
     if (ngx_http_intent_jsonrpc_send(j, ngx_http_intent_lane_endpoint(lane),
@@ -92,8 +91,8 @@ ngx_http_intent_poll_done(void *data, ngx_http_intent_jsonrpc_t *j,
         rc = ngx_http_intent_poll_head(lane, j);
 
         if (rc != NGX_OK) {
-            ngx_str_set(&j->reason, "it does not tell the head, the nonce "
-                                    "or the base fee");
+            ngx_str_set(&j->reason, "it does not tell the head, the base fee, "
+                                    "the nonce or the balance");
         }
     }
 
@@ -111,7 +110,12 @@ ngx_http_intent_poll_done(void *data, ngx_http_intent_jsonrpc_t *j,
     lane->send_held = 0;
 
     ngx_http_intent_poll_fees(lane, ngx_http_intent_jsonrpc_result(j, 2));
-    ngx_http_intent_poll_balance(lane, j);
+    ngx_http_intent_poll_funds(lane);
+
+    if (ngx_http_intent_poll_forgotten(lane)) {
+        ngx_http_intent_lane_lose(lane);
+        return;
+    }
 
     if (head != lane->head || nonce != lane->nonce) {
         ngx_log_debug3(NGX_LOG_DEBUG_HTTP, lane->log, 0,
@@ -136,7 +140,7 @@ ngx_http_intent_poll_head(ngx_http_intent_lane_t *lane,
     u_char       hash[32];
     json_t      *block;
     int64_t      head, nonce;
-    evm_u256_t   base_fee;
+    evm_u256_t   base_fee, funds;
 
     block = ngx_http_intent_jsonrpc_result(j, 0);
 
@@ -149,11 +153,15 @@ ngx_http_intent_poll_head(ngx_http_intent_lane_t *lane,
            != NGX_OK
         || ngx_http_intent_json_int(ngx_http_intent_jsonrpc_result(j, 1),
                                     &nonce)
+           != NGX_OK
+        || ngx_http_intent_json_u256(ngx_http_intent_jsonrpc_result(j, 3),
+                                     &funds)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
+    lane->funds = funds;
     lane->head = head;
     lane->nonce = nonce;
     lane->base_fee = base_fee;
@@ -206,19 +214,63 @@ ngx_http_intent_poll_fees(ngx_http_intent_lane_t *lane, json_t *history)
 
 
 static void
-ngx_http_intent_poll_balance(ngx_http_intent_lane_t *lane,
-    ngx_http_intent_jsonrpc_t *j)
+ngx_http_intent_poll_funds(ngx_http_intent_lane_t *lane)
 {
-    evm_u256_t  balance;
+    ngx_uint_t  broke;
+    evm_u256_t  least;
 
-    if (j->n > 3
-        && ngx_http_intent_json_u256(ngx_http_intent_jsonrpc_result(j, 3),
-                                     &balance)
-           == NGX_OK)
-    {
-        ngx_http_intent_stat_set(lane->balance,
-                                 evm_u256_to_double(&balance));
+    ngx_http_intent_stat_set(lane->balance, evm_u256_to_double(&lane->funds));
+
+    /* the price of doing nothing: without that, nobody's intent is to blame */
+
+    broke = evm_u256_mul_u64(&least, &lane->base_fee, 21000) == EVM_OK
+            && evm_u256_cmp(&lane->funds, &least) < 0;
+
+    if (broke && !lane->broke) {
+        ngx_log_error(NGX_LOG_ERR, lane->log, 0,
+                      "intent chain \"%V\": %V cannot pay for gas, its "
+                      "lane waits until it is funded", &lane->conf->name,
+                      &lane->signer->name);
+
+    } else if (!broke && lane->broke) {
+        ngx_log_error(NGX_LOG_NOTICE, lane->log, 0,
+                      "intent chain \"%V\": %V can pay for gas again",
+                      &lane->conf->name, &lane->signer->name);
     }
+
+    lane->broke = broke;
+}
+
+
+/*
+ * A node that is some blocks behind knows no better.  One that is far below
+ * what was seen, and has forgotten nonces that were settled, is of a test
+ * chain that was started anew: the lane begins anew, too.
+ */
+
+static ngx_uint_t
+ngx_http_intent_poll_forgotten(ngx_http_intent_lane_t *lane)
+{
+    lane->top = ngx_max(lane->top, lane->head);
+
+    if (lane->nonce >= lane->floor
+        || lane->head + (int64_t) lane->conf->confirmations >= lane->top)
+    {
+        lane->behind = 0;
+        return 0;
+    }
+
+    if (++lane->behind < NGX_HTTP_INTENT_FORGOTTEN) {
+        return 0;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, lane->log, 0,
+                  "intent chain \"%V\" has gone back from block %L to %L and "
+                  "has forgotten settled transactions of %V, its lane begins "
+                  "anew", &lane->conf->name, lane->top, lane->head,
+                  &lane->signer->name);
+
+    return 1;
 }
 
 

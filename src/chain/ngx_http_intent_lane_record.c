@@ -284,13 +284,21 @@ ngx_http_intent_record_next(ngx_http_intent_lane_t *lane,
         return;
     }
 
-    if (job->lost) {
+    if (job->settled) {
+
+        /* its nonce is gone, the intent is not: another one */
+
+        ngx_http_intent_job_spend(lane, job, NULL);
+
         job->lost = 0;
         job->settled = 0;
         job->cancel = 0;
+        job->again = 0;
+        job->recorded = 0;
+        job->reverted = 0;
         job->old = NULL;
         job->missing = 0;
-        job->sent_at = 0;
+        job->block_number = -1;
         job->tx.nonce = -1;
         ngx_queue_insert_tail(&lane->ready, &job->queue);
         return;

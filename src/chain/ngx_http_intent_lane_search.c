@@ -265,6 +265,8 @@ ngx_http_intent_search_lost(ngx_http_intent_lane_t *lane, u_char hash[32])
 
     ngx_http_intent_stat_inc(lane->retries[NGX_HTTP_INTENT_RPC_NONCE_LOW], 1);
 
+    lane->floor = ngx_max(lane->floor, job->tx.nonce + 1);
+
     job->lost = 1;
     job->settled = 1;
     job->to = NGX_HTTP_INTENT_EXECUTING;

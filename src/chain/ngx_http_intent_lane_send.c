@@ -11,6 +11,10 @@
 #define NGX_HTTP_INTENT_STEP_POOL  16384
 
 
+static ngx_uint_t ngx_http_intent_save_take(ngx_http_intent_lane_t *lane,
+    evm_u256_t *max_fee);
+static void ngx_http_intent_save_too_dear(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job);
 static void ngx_http_intent_save_fees(ngx_http_intent_lane_t *lane,
     evm_u256_t *max_fee, evm_u256_t *tip);
 static ngx_int_t ngx_http_intent_save_sign(ngx_http_intent_lane_t *lane,
@@ -29,8 +33,8 @@ static void ngx_http_intent_send_done(void *data,
     ngx_http_intent_jsonrpc_t *j, ngx_int_t rc);
 static void ngx_http_intent_send_answer(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job, ngx_http_intent_jsonrpc_t *j, ngx_uint_t i);
-static void ngx_http_intent_send_fatal(ngx_http_intent_lane_t *lane,
-    ngx_http_intent_job_t *job, ngx_str_t *message);
+static void ngx_http_intent_send_cancel(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job, ngx_uint_t class, ngx_str_t *message);
 static void ngx_http_intent_send_later(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job, ngx_uint_t class, ngx_str_t *message);
 
@@ -54,10 +58,15 @@ ngx_http_intent_lane_save(ngx_http_intent_lane_t *lane)
         return;
     }
 
-    n = ngx_http_intent_jobs_move(&step->jobs, &lane->ready,
-                                  NGX_HTTP_INTENT_LANE_SIGN);
-
     ngx_http_intent_save_fees(lane, &max_fee, &tip);
+
+    n = ngx_http_intent_save_take(lane, &max_fee);
+
+    if (n == 0) {
+        ngx_destroy_pool(step->pool);
+        step->pool = NULL;
+        return;
+    }
 
     for (q = ngx_queue_head(&step->jobs);
          q != ngx_queue_sentinel(&step->jobs);
@@ -86,6 +95,82 @@ failed:
     step->pool = NULL;
 
     ngx_http_intent_lane_lose(lane);
+}
+
+
+/*
+ * Takes what the signer can pay for.  What it can pay for when others are
+ * done waits; what it cannot pay for at all is tried again later, and fails
+ * at last, without a nonce: one transaction that no node takes would hold up
+ * all behind it.
+ */
+
+static ngx_uint_t
+ngx_http_intent_save_take(ngx_http_intent_lane_t *lane, evm_u256_t *max_fee)
+{
+    ngx_uint_t              n;
+    evm_u256_t              cost, total;
+    ngx_queue_t            *q, *next;
+    ngx_http_intent_job_t  *job;
+
+    n = 0;
+
+    for (q = ngx_queue_head(&lane->ready);
+         q != ngx_queue_sentinel(&lane->ready)
+         && n < NGX_HTTP_INTENT_LANE_SIGN;
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        job = ngx_http_intent_job(q);
+
+        /* a nonce that is taken already has to be used, whatever it costs */
+
+        if (job->tx.nonce >= 0) {
+            ngx_queue_remove(q);
+            ngx_queue_insert_tail(&lane->save.jobs, q);
+            n++;
+            continue;
+        }
+
+        if (evm_u256_mul_u64(&cost, max_fee, job->call.gas) != EVM_OK
+            || evm_u256_add(&cost, &cost, &job->call.value) != EVM_OK
+            || evm_u256_cmp(&cost, &lane->funds) > 0)
+        {
+            if (!lane->broke) {
+                ngx_queue_remove(q);
+                ngx_http_intent_save_too_dear(lane, job);
+            }
+
+            continue;
+        }
+
+        if (evm_u256_add(&total, &lane->spent, &cost) != EVM_OK
+            || evm_u256_cmp(&total, &lane->funds) > 0)
+        {
+            break;
+        }
+
+        ngx_http_intent_job_spend(lane, job, &cost);
+
+        ngx_queue_remove(q);
+        ngx_queue_insert_tail(&lane->save.jobs, q);
+        n++;
+    }
+
+    return n;
+}
+
+
+static void
+ngx_http_intent_save_too_dear(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job)
+{
+    ngx_str_t  message;
+
+    ngx_str_set(&message, "insufficient funds of the signer for gas and "
+                          "value");
+
+    ngx_http_intent_job_retry(lane, job, NGX_HTTP_INTENT_RPC_FUNDS, &message);
 }
 
 
@@ -405,7 +490,6 @@ ngx_http_intent_send_done(void *data, ngx_http_intent_jsonrpc_t *j,
 
             /* it may have been taken: the same bytes again, later */
 
-            job->maybe_sent = 1;
             ngx_http_intent_job_insert(&lane->unsent, job);
             continue;
         }
@@ -447,9 +531,10 @@ ngx_http_intent_send_answer(ngx_http_intent_lane_t *lane,
 
     case NGX_HTTP_INTENT_RPC_REVERT:
     case NGX_HTTP_INTENT_RPC_FATAL:
+    case NGX_HTTP_INTENT_RPC_FUNDS:
 
-        if (!job->maybe_sent && !job->cancel) {
-            ngx_http_intent_send_fatal(lane, job, &message);
+        if (!job->cancel && !ngx_http_intent_job_is_filler(job)) {
+            ngx_http_intent_send_cancel(lane, job, class, &message);
             return;
         }
 
@@ -464,23 +549,26 @@ ngx_http_intent_send_answer(ngx_http_intent_lane_t *lane,
                    "intent lane \"%V\" sent nonce %L of %V",
                    &lane->conf->name, job->tx.nonce, &job->intent.id);
 
-    job->maybe_sent = 1;
     job->sent_at = ngx_current_msec;
+    lane->refusals = 0;
 
     ngx_http_intent_job_insert(&lane->sent, job);
 }
 
 
 /*
- * The node will never take this transaction, and nobody else was given it.
- * Its nonce is used up by an empty transfer, so that those behind it can go
- * on; when that one is mined the intent has failed for good.
+ * The node does not take this transaction, and those behind it wait for its
+ * nonce.  An empty transfer uses the nonce up.  Should another node have the
+ * real one all the same, only one of the two is mined, and the receipts of
+ * both are asked for: whichever it is decides what the intent came to.
  */
 
 static void
-ngx_http_intent_send_fatal(ngx_http_intent_lane_t *lane,
-    ngx_http_intent_job_t *job, ngx_str_t *message)
+ngx_http_intent_send_cancel(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job, ngx_uint_t class, ngx_str_t *message)
 {
+    evm_u256_t  cost;
+
     ngx_log_error(NGX_LOG_ERR, lane->log, 0,
                   "intent chain \"%V\" refused nonce %L, intent \"%V\": %V",
                   &lane->conf->name, job->tx.nonce, &job->intent.id, message);
@@ -498,6 +586,14 @@ ngx_http_intent_send_fatal(ngx_http_intent_lane_t *lane,
 
     job->cancel = 1;
 
+    /* what lacks is money: it may be there by then */
+
+    job->again = (class == NGX_HTTP_INTENT_RPC_FUNDS);
+
+    evm_u256_set(&cost, 21000);
+    (void) evm_u256_mul_u64(&cost, &cost, lane->conf->max_fee);
+    ngx_http_intent_job_spend(lane, job, &cost);
+
     ngx_queue_insert_head(&lane->ready, &job->queue);
 }
 
@@ -506,17 +602,20 @@ static void
 ngx_http_intent_send_later(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job, ngx_uint_t class, ngx_str_t *message)
 {
-    if (!lane->send_held) {
-        ngx_log_error(NGX_LOG_WARN, lane->log, 0,
-                      "intent chain \"%V\" does not take nonce %L now: %V, "
-                      "it is sent again", &lane->conf->name, job->tx.nonce,
-                      message);
-    }
+    ngx_uint_t  level;
+
+    /* told once, and then by the metric */
+
+    level = lane->refusals++ ? NGX_LOG_INFO : NGX_LOG_WARN;
+
+    ngx_log_error(level, lane->log, 0,
+                  "intent chain \"%V\" does not take nonce %L now: %V, "
+                  "it is sent again", &lane->conf->name, job->tx.nonce,
+                  message);
 
     ngx_http_intent_stat_inc(lane->retries[class], 1);
 
     lane->send_held = 1;
-    job->maybe_sent = 1;
 
     ngx_http_intent_job_insert(&lane->unsent, job);
 }

@@ -252,12 +252,26 @@ ngx_http_intent_verify_final(ngx_http_intent_lane_t *lane,
     job->settled = 1;
     job->delay = -1;
 
+    lane->floor = ngx_max(lane->floor, job->tx.nonce + 1);
+
     if (ngx_http_intent_job_is_filler(job)) {
         ngx_queue_insert_tail(&lane->outcome, &job->queue);
         return;
     }
 
     in = &job->intent;
+
+    if (job->again && ngx_memcmp(job->mined_hash, job->tx.hash, 32) == 0) {
+
+        /* the nonce is used up, nothing has come of it */
+
+        job->to = NGX_HTTP_INTENT_EXECUTING;
+        in->tx_hash.len = 0;
+        in->block_number = -1;
+        in->confirmations = 0;
+        ngx_queue_insert_tail(&lane->outcome, &job->queue);
+        return;
+    }
 
     in->block_number = job->block_number;
     in->confirmations = (ngx_uint_t) (lane->head - job->block_number + 1);

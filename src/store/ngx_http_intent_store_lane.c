@@ -178,7 +178,8 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_close_stmt = {
 
 /*
  * The insert looks at "told", so that a transaction which takes the place of
- * another is not live at the same moment as that one.
+ * another is not live at the same moment as that one.  The same bytes are
+ * saved again only where a test chain has forgotten them.
  */
 
 static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_write_stmt = {
@@ -225,6 +226,9 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_write_stmt = {
         " WHERE (SELECT count(*) FROM told) >= 0"
         " AND (u.intent_id IS NULL"
             " OR u.intent_id IN (SELECT id FROM changed))"
+        " ON CONFLICT (hash) DO UPDATE SET state = 'live',"
+        " intent_id = EXCLUDED.intent_id, block_number = NULL,"
+        " block_hash = NULL, created_at = now()"
         " RETURNING 1"
     ") SELECT NULL::uuid FROM lane UNION ALL SELECT id FROM changed",
 
@@ -388,7 +392,7 @@ ngx_http_intent_store_lane_lock(ngx_http_intent_store_lane_t *lane,
     ngx_http_intent_store_lane_op_t  *op;
 
     op = ngx_http_intent_store_lane_op(lane, &ngx_http_intent_store_lock_stmt,
-                                       NGX_HTTP_INTENT_STORE_CLAIM);
+                                       NGX_HTTP_INTENT_STORE_LANE);
     if (op == NULL) {
         return NGX_ERROR;
     }
@@ -436,7 +440,7 @@ ngx_http_intent_store_lane_open(ngx_http_intent_store_lane_t *lane,
     ngx_http_intent_store_lane_op_t  *op;
 
     op = ngx_http_intent_store_lane_op(lane, &ngx_http_intent_store_open_stmt,
-                                       NGX_HTTP_INTENT_STORE_CLAIM);
+                                       NGX_HTTP_INTENT_STORE_LANE);
     if (op == NULL) {
         return NGX_ERROR;
     }
@@ -480,7 +484,7 @@ ngx_http_intent_store_lane_load(ngx_http_intent_store_lane_t *lane,
     ngx_http_intent_store_lane_op_t  *op;
 
     op = ngx_http_intent_store_lane_op(lane, &ngx_http_intent_store_load_stmt,
-                                       NGX_HTTP_INTENT_STORE_CLAIM);
+                                       NGX_HTTP_INTENT_STORE_LANE);
     if (op == NULL) {
         return NGX_ERROR;
     }
@@ -539,7 +543,7 @@ ngx_http_intent_store_lane_close(ngx_http_intent_store_lane_t *lane,
 
     op = ngx_http_intent_store_lane_op(lane,
                                        &ngx_http_intent_store_close_stmt,
-                                       NGX_HTTP_INTENT_STORE_CLAIM);
+                                       NGX_HTTP_INTENT_STORE_LANE);
     if (op == NULL) {
         return NGX_ERROR;
     }
@@ -573,7 +577,8 @@ ngx_http_intent_store_lane_write(ngx_http_intent_transition_t *t)
 
     op = ngx_http_intent_store_lane_op(w->lane,
                                        &ngx_http_intent_store_write_stmt,
-                                       NGX_HTTP_INTENT_STORE_SAVE);
+                                       w->ntxs ? NGX_HTTP_INTENT_STORE_SAVE
+                                           : NGX_HTTP_INTENT_STORE_RECEIPT);
     if (op == NULL) {
         return NGX_DECLINED;
     }

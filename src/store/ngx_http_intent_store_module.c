@@ -54,6 +54,7 @@ static ngx_str_t  ngx_http_intent_store_operations[] = {
     ngx_string("operation=\"create\""),
     ngx_string("operation=\"get\""),
     ngx_string("operation=\"revoke\""),
+    ngx_string("operation=\"lane\""),
     ngx_string("operation=\"claim\""),
     ngx_string("operation=\"save\""),
     ngx_string("operation=\"receipt\"")

@@ -148,6 +148,20 @@ sub check_ok {
     Test::More::ok(!@refused, 'none that was refused is on the chain')
         or Test::More::diag(scalar(@refused) . ' are');
 
+    # a connection cut by a kill tells nothing; one that nginx closed itself
+    # before it read the request does
+
+    if ($option{unanswered} // 1) {
+        my @kept = grep { $mined{$_} } keys %{ $run->{unknown} };
+        Test::More::diag(scalar(@kept) . ' of ' . scalar(keys %{ $run->{unknown} })
+            . ' without an answer were carried out') if %{ $run->{unknown} };
+    } else {
+        my @kept = grep { $mined{$_} } keys %{ $run->{unknown} };
+        Test::More::ok(!@kept, scalar(keys %{ $run->{unknown} })
+                               . ' got no answer, none of them was kept')
+            or Test::More::diag(scalar(@kept) . ' were');
+    }
+
     Test::More::is($t->balance($run->{recipient})->bstr, $sum->bstr,
                    'the recipient has the sum of it, to the wei');
 

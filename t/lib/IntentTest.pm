@@ -603,7 +603,7 @@ sub faults {
     my ($t, %option) = @_;
 
     my @faults = grep { /\[(?:alert|emerg)\]|open socket left|Sanitizer|runtime error:/ }
-                 split /\n/, $t->error_log;
+                 split /\n/, $t->error_log . $t->read_file("$t->{dir}/nginx.out");
 
     # a kill -9 of a worker by the test is told as an alert
     @faults = grep { !/exited on signal 9\b/ } @faults;
