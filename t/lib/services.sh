@@ -343,24 +343,30 @@ stop() {
     }
 }
 
-end() {
-    local pidfile pid
+# Of this run, and not another process that was given the number anew: it names
+# the folder in its arguments or its environment, or works in it.
 
-    for pidfile in "$RUN"/*.pid; do
-        [ -e "$pidfile" ] || continue
-        pid=$(cat "$pidfile")
+ours() {
+    alive "$1" || return 1
+    grep -qaF "$RUN" "/proc/$1/cmdline" "/proc/$1/environ" 2>/dev/null ||
+        [[ $(readlink "/proc/$1/cwd" 2>/dev/null) == "$RUN"* ]]
+}
+
+end_all() {
+    local pid
+
+    for pid in "$@"; do
         case $pid in *[!0-9]* | '' | 1) continue ;; esac
 
-        # only what was started here: a number may have been given anew
-        if [ "$pid" = $$ ] || ! alive "$pid"; then
-            continue
-        elif [ "${pidfile##*/}" = nginx.pid ]; then
-            grep -q "^nginx" "/proc/$pid/comm" 2>/dev/null || continue
+        if [ "$pid" != $$ ] && ours "$pid"; then
+            kill_tree "$pid"
         fi
-
-        kill_tree "$pid"
     done
+}
 
+end() {
+    # shellcheck disable=SC2046
+    end_all $(cat "$RUN"/*.pid 2>/dev/null)
     forget_postgres
 }
 
@@ -370,12 +376,22 @@ guard() {
     disown
 }
 
+# What was there is remembered, in case that somebody removes the folder.
+
 guard_now() {
+    local known=
+
     while alive "$1" && [ -d "$RUN" ]; do
+        known=$(cat "$RUN"/*.pid 2>/dev/null) || true
         sleep 1
     done
 
-    [ -d "$RUN" ] || return 0
+    if [ ! -d "$RUN" ]; then
+        # shellcheck disable=SC2086
+        end_all $known
+        return 0
+    fi
+
     end
     [ -n "${INTENT_KEEP:-}" ] || rm -rf "$RUN"
 }
