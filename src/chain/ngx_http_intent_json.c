@@ -1,10 +1,49 @@
 
 /*
- * Values in the answers of nodes.
+ * Values in questions to nodes, and in their answers.
  */
 
 
 #include "ngx_http_intent_lane.h"
+
+
+ngx_int_t
+ngx_http_intent_lane_ask_call(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_jsonrpc_t *j, const char *method,
+    ngx_http_intent_job_t *job, int64_t block)
+{
+    u_char  *data;
+    char     to[EVM_ADDRESS_STR_LEN], value[EVM_U256_HEX_LEN];
+    size_t   value_len, data_len, size;
+
+    evm_address_format(job->call.to, to);
+    value_len = evm_u256_to_hex(&job->call.value, value);
+
+    data = ngx_pnalloc(j->pool, 2 + 2 * job->call.data.len);
+    if (data == NULL) {
+        return NGX_ERROR;
+    }
+
+    data_len = evm_hex_encode(job->call.data.data, job->call.data.len,
+                              (char *) data);
+
+    size = 256 + value_len + data_len;
+
+    if (block < 0) {
+        return ngx_http_intent_jsonrpc_add(j, method, size,
+                   "{\"from\":\"%V\",\"to\":\"%*s\",\"value\":\"%*s\","
+                   "\"data\":\"%*s\"}",
+                   &lane->signer->name, (size_t) EVM_ADDRESS_STR_LEN, to,
+                   value_len, value, data_len, data);
+    }
+
+    return ngx_http_intent_jsonrpc_add(j, method, size,
+               "{\"from\":\"%V\",\"to\":\"%*s\",\"value\":\"%*s\","
+               "\"gas\":\"0x%xL\",\"data\":\"%*s\"},\"0x%xL\"",
+               &lane->signer->name, (size_t) EVM_ADDRESS_STR_LEN, to,
+               value_len, value, (int64_t) job->call.gas, data_len, data,
+               block);
+}
 
 
 ngx_int_t

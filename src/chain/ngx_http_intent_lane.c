@@ -234,6 +234,24 @@ ngx_http_intent_lane_endpoint(ngx_http_intent_lane_t *lane)
 }
 
 
+void
+ngx_http_intent_step_ask(ngx_http_intent_step_t *step,
+    ngx_http_intent_jsonrpc_t *j, ngx_http_intent_jsonrpc_pt handler)
+{
+    step->rpc = j;
+
+    if (j == NULL
+        || ngx_http_intent_jsonrpc_send(j,
+                                  ngx_http_intent_lane_endpoint(step->lane),
+                                  handler, step)
+           != NGX_OK)
+    {
+        step->rpc = NULL;
+        ngx_http_intent_lane_lose(step->lane);
+    }
+}
+
+
 ngx_uint_t
 ngx_http_intent_lane_answered(ngx_http_intent_step_t *step,
     ngx_http_intent_jsonrpc_t *j, ngx_int_t rc)
@@ -552,15 +570,7 @@ ngx_http_intent_lane_ask_chain(ngx_http_intent_lane_t *lane)
         return;
     }
 
-    step->rpc = j;
-
-    if (ngx_http_intent_jsonrpc_send(j, ngx_http_intent_lane_endpoint(lane),
-                                     ngx_http_intent_lane_chain_done, step)
-        != NGX_OK)
-    {
-        step->rpc = NULL;
-        ngx_http_intent_lane_lose(lane);
-    }
+    ngx_http_intent_step_ask(step, j, ngx_http_intent_lane_chain_done);
 }
 
 

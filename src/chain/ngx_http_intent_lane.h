@@ -242,6 +242,9 @@ void ngx_http_intent_lane_work(ngx_http_intent_lane_t *lane);
 void ngx_http_intent_lane_post(ngx_http_intent_lane_t *lane);
 /* gives the lane up; jobs are dropped when nothing refers to them any more */
 void ngx_http_intent_lane_lose(ngx_http_intent_lane_t *lane);
+/* asks the node; j NULL, or no memory: the lane is given up */
+void ngx_http_intent_step_ask(ngx_http_intent_step_t *step,
+    ngx_http_intent_jsonrpc_t *j, ngx_http_intent_jsonrpc_pt handler);
 /* a step's call to the node is over; 0: the lane does not run any more */
 ngx_uint_t ngx_http_intent_lane_answered(ngx_http_intent_step_t *step,
     ngx_http_intent_jsonrpc_t *j, ngx_int_t rc);
@@ -298,6 +301,14 @@ void ngx_http_intent_job_fail(ngx_http_intent_lane_t *lane,
 /* counts an attempt, and queues another one later, or a failure */
 void ngx_http_intent_job_retry(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job, ngx_uint_t class, ngx_str_t *message);
+
+/*
+ * Adds a question about the call of a job to a batch; block -1: the latest
+ * state, and the gas is what is asked for.  NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_intent_lane_ask_call(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_jsonrpc_t *j, const char *method,
+    ngx_http_intent_job_t *job, int64_t block);
 
 /* reading answers: NGX_ERROR where it is not what it should be */
 ngx_int_t ngx_http_intent_json_u256(json_t *v, evm_u256_t *n);

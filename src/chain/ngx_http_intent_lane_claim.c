@@ -17,9 +17,6 @@ static ngx_uint_t ngx_http_intent_preflight_take(
     ngx_http_intent_lane_t *lane);
 static ngx_int_t ngx_http_intent_preflight_call(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job);
-static ngx_int_t ngx_http_intent_preflight_ask(
-    ngx_http_intent_jsonrpc_t *j, ngx_http_intent_lane_t *lane,
-    ngx_http_intent_job_t *job);
 static void ngx_http_intent_preflight_done(void *data,
     ngx_http_intent_jsonrpc_t *j, ngx_int_t rc);
 static void ngx_http_intent_preflight_answer(ngx_http_intent_lane_t *lane,
@@ -138,7 +135,8 @@ ngx_http_intent_lane_preflight(ngx_http_intent_lane_t *lane)
          j && q != ngx_queue_sentinel(&step->jobs);
          q = ngx_queue_next(q))
     {
-        if (ngx_http_intent_preflight_ask(j, lane, ngx_http_intent_job(q))
+        if (ngx_http_intent_lane_ask_call(lane, j, "eth_estimateGas",
+                                          ngx_http_intent_job(q), -1)
             != NGX_OK)
         {
             ngx_http_intent_jsonrpc_destroy(j);
@@ -146,17 +144,7 @@ ngx_http_intent_lane_preflight(ngx_http_intent_lane_t *lane)
         }
     }
 
-    step->rpc = j;
-
-    if (j == NULL
-        || ngx_http_intent_jsonrpc_send(j,
-                                        ngx_http_intent_lane_endpoint(lane),
-                                        ngx_http_intent_preflight_done, step)
-           != NGX_OK)
-    {
-        step->rpc = NULL;
-        ngx_http_intent_lane_lose(lane);
-    }
+    ngx_http_intent_step_ask(step, j, ngx_http_intent_preflight_done);
 }
 
 
@@ -237,36 +225,6 @@ ngx_http_intent_preflight_call(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_fail(lane, job, &err);
 
     return NGX_DECLINED;
-}
-
-
-static ngx_int_t
-ngx_http_intent_preflight_ask(ngx_http_intent_jsonrpc_t *j,
-    ngx_http_intent_lane_t *lane, ngx_http_intent_job_t *job)
-{
-    u_char  *data;
-    char     to[EVM_ADDRESS_STR_LEN], value[EVM_U256_HEX_LEN];
-    size_t   value_len, data_len;
-
-    evm_address_format(job->call.to, to);
-    value_len = evm_u256_to_hex(&job->call.value, value);
-
-    data = ngx_pnalloc(j->pool, 2 + 2 * job->call.data.len);
-    if (data == NULL) {
-        return NGX_ERROR;
-    }
-
-    data_len = evm_hex_encode(job->call.data.data, job->call.data.len,
-                              (char *) data);
-
-    return ngx_http_intent_jsonrpc_add(j, "eth_estimateGas",
-               sizeof("{\"from\":\"\",\"to\":\"\",\"value\":\"\","
-                      "\"data\":\"\"}")
-               + 2 * EVM_ADDRESS_STR_LEN + value_len + data_len,
-               "{\"from\":\"%V\",\"to\":\"%*s\",\"value\":\"%*s\","
-               "\"data\":\"%*s\"}",
-               &lane->signer->name, (size_t) EVM_ADDRESS_STR_LEN, to,
-               value_len, value, data_len, data);
 }
 
 

@@ -431,17 +431,7 @@ ngx_http_intent_lane_send(ngx_http_intent_lane_t *lane)
         }
     }
 
-    step->rpc = j;
-
-    if (j == NULL
-        || ngx_http_intent_jsonrpc_send(j,
-                                        ngx_http_intent_lane_endpoint(lane),
-                                        ngx_http_intent_send_done, step)
-           != NGX_OK)
-    {
-        step->rpc = NULL;
-        ngx_http_intent_lane_lose(lane);
-    }
+    ngx_http_intent_step_ask(step, j, ngx_http_intent_send_done);
 }
 
 

@@ -14,9 +14,6 @@ static ngx_int_t ngx_http_intent_verify_ask(ngx_http_intent_lane_t *lane,
 static ngx_int_t ngx_http_intent_verify_ask_block(
     ngx_http_intent_lane_t *lane, ngx_http_intent_jsonrpc_t *j,
     ngx_http_intent_job_t *job);
-static ngx_int_t ngx_http_intent_verify_ask_reason(
-    ngx_http_intent_lane_t *lane, ngx_http_intent_jsonrpc_t *j,
-    ngx_http_intent_job_t *job);
 static void ngx_http_intent_verify_done(void *data,
     ngx_http_intent_jsonrpc_t *j, ngx_int_t rc);
 static void ngx_http_intent_verify_all(ngx_http_intent_step_t *step,
@@ -59,17 +56,7 @@ ngx_http_intent_lane_verify(ngx_http_intent_lane_t *lane)
         return;
     }
 
-    step->rpc = j;
-
-    if (j == NULL
-        || ngx_http_intent_jsonrpc_send(j,
-                                        ngx_http_intent_lane_endpoint(lane),
-                                        ngx_http_intent_verify_done, step)
-           != NGX_OK)
-    {
-        step->rpc = NULL;
-        ngx_http_intent_lane_lose(lane);
-    }
+    ngx_http_intent_step_ask(step, j, ngx_http_intent_verify_done);
 }
 
 
@@ -95,10 +82,15 @@ ngx_http_intent_verify_ask(ngx_http_intent_lane_t *lane,
             return NGX_ERROR;
         }
 
-        if (job->reverted
-            && !job->cancel
-            && job->call.gas
-            && ngx_http_intent_verify_ask_reason(lane, j, job) != NGX_OK)
+        if (!job->reverted || job->cancel || job->call.gas == 0) {
+            continue;
+        }
+
+        job->call_item = j->n;
+
+        if (ngx_http_intent_lane_ask_call(lane, j, "eth_call", job,
+                                          job->block_number)
+            != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -132,37 +124,6 @@ ngx_http_intent_verify_ask_block(ngx_http_intent_lane_t *lane,
     return ngx_http_intent_jsonrpc_add(j, "eth_getBlockByNumber",
                                        32, "\"0x%xL\",false",
                                        job->block_number);
-}
-
-
-static ngx_int_t
-ngx_http_intent_verify_ask_reason(ngx_http_intent_lane_t *lane,
-    ngx_http_intent_jsonrpc_t *j, ngx_http_intent_job_t *job)
-{
-    char     to[EVM_ADDRESS_STR_LEN], value[EVM_U256_HEX_LEN];
-    u_char  *data;
-    size_t   value_len, data_len;
-
-    evm_address_format(job->call.to, to);
-    value_len = evm_u256_to_hex(&job->call.value, value);
-
-    data = ngx_pnalloc(j->pool, 2 + 2 * job->call.data.len);
-    if (data == NULL) {
-        return NGX_ERROR;
-    }
-
-    data_len = evm_hex_encode(job->call.data.data, job->call.data.len,
-                              (char *) data);
-
-    job->call_item = j->n;
-
-    return ngx_http_intent_jsonrpc_add(j, "eth_call",
-               256 + value_len + data_len,
-               "{\"from\":\"%V\",\"to\":\"%*s\",\"value\":\"%*s\","
-               "\"gas\":\"0x%xL\",\"data\":\"%*s\"},\"0x%xL\"",
-               &lane->signer->name, (size_t) EVM_ADDRESS_STR_LEN, to,
-               value_len, value, (int64_t) job->call.gas, data_len, data,
-               job->block_number);
 }
 
 
