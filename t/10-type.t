@@ -1207,3 +1207,14 @@ invalid "gas=20999" of call
 {}
 --- faults
 /params no call of type "x" takes these params
+
+
+
+=== TEST 129: less than zero is not positive
+--- type
+        param  a  uint256  positive;
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1;
+--- params
+{"a":"-1"}
+--- faults
+/params/a X a must be positive

@@ -575,6 +575,10 @@ ngx_http_intent_api_caller(ngx_http_request_t *r,
             return NGX_ERROR;
         }
 
+        /* the log names who asked, not whom they named */
+
+        *user_id = ctx->user;
+
         return NGX_DECLINED;
     }
 

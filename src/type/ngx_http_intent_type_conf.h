@@ -32,6 +32,10 @@
 #define NGX_HTTP_INTENT_VALUE_BARE      0x10
 
 
+#define NGX_HTTP_INTENT_VALUE_NEGATIVE      "must not be negative"
+#define NGX_HTTP_INTENT_VALUE_NOT_POSITIVE  "must be positive"
+
+
 typedef struct ngx_http_intent_param_s       ngx_http_intent_param_t;
 typedef struct ngx_http_intent_value_type_s  ngx_http_intent_value_type_t;
 

@@ -106,6 +106,15 @@ ngx_http_intent_param_check(ngx_http_intent_param_t *param, json_t *json,
 
     rc = param->type->parse(param, json, pool, value, why);
 
+    /* of the two things that are wrong with -1, the one that helps more */
+
+    if (rc == NGX_DECLINED
+        && param->positive
+        && ngx_strcmp(*why, NGX_HTTP_INTENT_VALUE_NEGATIVE) == 0)
+    {
+        *why = NGX_HTTP_INTENT_VALUE_NOT_POSITIVE;
+    }
+
     if (rc != NGX_OK) {
         return rc;
     }
@@ -127,7 +136,7 @@ ngx_http_intent_param_constrain(ngx_http_intent_param_t *param,
     if (param->positive
         && (value->negative || evm_u256_is_zero(&value->number)))
     {
-        return "must be positive";
+        return NGX_HTTP_INTENT_VALUE_NOT_POSITIVE;
     }
 
     if (param->min && ngx_http_intent_value_cmp(value, param->min) < 0) {

@@ -478,7 +478,7 @@ ngx_http_intent_value_uint256(ngx_http_intent_param_t *param, json_t *json,
     default:
 
         if (value->text.data[0] == '-') {
-            *why = "must not be negative";
+            *why = NGX_HTTP_INTENT_VALUE_NEGATIVE;
         }
 
         return NGX_DECLINED;
@@ -587,7 +587,7 @@ ngx_http_intent_value_decimal(ngx_http_intent_param_t *param, json_t *json,
     default:
 
         if (text.data[0] == '-') {
-            *why = "must not be negative";
+            *why = NGX_HTTP_INTENT_VALUE_NEGATIVE;
         }
 
         return NGX_DECLINED;
