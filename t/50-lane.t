@@ -244,6 +244,45 @@ subtest 'more than the signer has' => sub {
 };
 
 
+subtest 'more than the signer has at one time' => sub {
+    my $t = IntentTest->new(anvil => { 'block-time' => 1 }, types => $types);
+    my $recipient = $t->fresh_address;
+
+    # 1 ether; the price is at most twice the base fee and a tip
+
+    $t->rpc('anvil_setBalance', $t->address(0), '0xde0b6b3a7640000');
+    wait_for(sub { ($t->metric('intent_signer_balance_wei', chain => 'dev') // 0) == 1e18 },
+             20, 'the lane to look');
+
+    my @intents = map {
+        $t->post_intent('transfer', { recipient => $recipient, amount => '300000000000000000' })
+    } 1 .. 3;
+    my $fourth = $t->post_intent('transfer',
+        { recipient => $recipient, amount => '90000000000000000' });
+
+    $t->wait_intent($_->{intentId}, 'success') for @intents, $fourth;
+    is($t->balance($recipient)->bstr, '990000000000000000', 'what fits is carried out');
+
+    # two that only fit one after the other: the second waits, and nobody hangs
+
+    $t->rpc('anvil_setBalance', $t->address(0), '0xde0b6b3a7640000');
+    wait_for(sub { $t->metric('intent_signer_balance_wei', chain => 'dev') == 1e18 },
+             20, 'the lane to look');
+
+    @intents = map {
+        $t->post_intent('transfer', { recipient => $recipient, amount => '600000000000000000' })
+    } 1 .. 2;
+
+    $t->wait_intent($intents[0]{intentId}, qr/executing|success/);
+    $t->rpc('anvil_setBalance', $t->address(0), '0x1bc16d674ec80000');
+    $t->wait_intent($_->{intentId}, 'success') for @intents;
+    is($t->balance($recipient)->bstr, '2190000000000000000', 'one after the other');
+
+    $t->nginx_quit;
+    $t->clean_ok;
+};
+
+
 subtest 'a signer that cannot pay for gas' => sub {
     my $t = IntentTest->new(anvil => { 'block-time' => 1 }, types => $types,
         chain => { retry => 'attempts=2 backoff=100ms' });

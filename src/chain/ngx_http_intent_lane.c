@@ -45,6 +45,23 @@ static void ngx_http_intent_lane_clear(ngx_http_intent_lane_t *lane,
     ngx_queue_t *queue);
 
 
+/*
+ * What one of them moves on without waiting stands in the queue of a later
+ * one, but for what has to wait anyway.
+ */
+static void  (*ngx_http_intent_lane_steps[])(ngx_http_intent_lane_t *lane) = {
+    ngx_http_intent_lane_poll,
+    ngx_http_intent_lane_search,
+    ngx_http_intent_lane_verify,
+    ngx_http_intent_lane_confirm,
+    ngx_http_intent_lane_send,
+    ngx_http_intent_lane_claim,
+    ngx_http_intent_lane_preflight,
+    ngx_http_intent_lane_save,
+    ngx_http_intent_lane_record,
+    NULL
+};
+
 /* what a timer's debug message reads the fd of */
 static ngx_connection_t  ngx_http_intent_lane_dumb;
 
@@ -174,51 +191,21 @@ ngx_http_intent_lane_post(ngx_http_intent_lane_t *lane)
 void
 ngx_http_intent_lane_work(ngx_http_intent_lane_t *lane)
 {
+    ngx_uint_t  i;
+
     if (lane->state == NGX_HTTP_INTENT_LANE_CLOSING) {
         ngx_http_intent_lane_closing(lane);
         return;
     }
 
-    /* the latest steps first: what is finished makes room */
+    /* any of them may give the lane up */
 
-    if (lane->state == NGX_HTTP_INTENT_LANE_RUNNING) {
-        ngx_http_intent_lane_record(lane);
-    }
-
-    if (lane->state == NGX_HTTP_INTENT_LANE_RUNNING) {
-        ngx_http_intent_lane_poll(lane);
-        ngx_http_intent_lane_search(lane);
-        ngx_http_intent_lane_verify(lane);
-    }
-
-    if (lane->state == NGX_HTTP_INTENT_LANE_RUNNING) {
-        ngx_http_intent_lane_confirm(lane);
-    }
-
-    if (lane->state == NGX_HTTP_INTENT_LANE_RUNNING) {
-        ngx_http_intent_lane_send(lane);
-    }
-
-    if (lane->state == NGX_HTTP_INTENT_LANE_RUNNING) {
-        ngx_http_intent_lane_save(lane);
-    }
-
-    if (lane->state == NGX_HTTP_INTENT_LANE_RUNNING) {
-        ngx_http_intent_lane_preflight(lane);
-    }
-
-    if (lane->state == NGX_HTTP_INTENT_LANE_RUNNING) {
-        ngx_http_intent_lane_claim(lane);
-    }
-
-    /* steps that need no answer have filled other queues meanwhile */
-
-    if (lane->state == NGX_HTTP_INTENT_LANE_RUNNING
-        && ((!lane->save.busy && lane->head >= 0
-             && !ngx_queue_empty(&lane->ready))
-            || (!lane->record.busy && !ngx_queue_empty(&lane->outcome))))
+    for (i = 0;
+         ngx_http_intent_lane_steps[i]
+         && lane->state == NGX_HTTP_INTENT_LANE_RUNNING;
+         i++)
     {
-        ngx_http_intent_lane_post(lane);
+        ngx_http_intent_lane_steps[i](lane);
     }
 }
 
