@@ -41,6 +41,8 @@ static char *ngx_http_intent_chain_retry(ngx_conf_t *cf, ngx_command_t *cmd,
 
 static void *ngx_http_intent_chain_create_main_conf(ngx_conf_t *cf);
 static ngx_int_t ngx_http_intent_chain_postconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_intent_chain_check_signers(ngx_conf_t *cf,
+    ngx_http_intent_chain_conf_t **chains, ngx_uint_t n);
 static ngx_int_t ngx_http_intent_chain_endpoint_stats(ngx_conf_t *cf,
     ngx_http_intent_chain_conf_t *chain);
 static ngx_int_t ngx_http_intent_chain_lanes(ngx_conf_t *cf,
@@ -755,10 +757,54 @@ ngx_http_intent_chain_postconfiguration(ngx_conf_t *cf)
             }
         }
 
-        if (ngx_http_intent_chain_endpoint_stats(cf, chain) != NGX_OK
+        if (ngx_http_intent_chain_check_signers(cf, chains, i) != NGX_OK
+            || ngx_http_intent_chain_endpoint_stats(cf, chain) != NGX_OK
             || ngx_http_intent_chain_lanes(cf, chain) != NGX_OK)
         {
             return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* one lane for one (chain id, signer), whatever the chains are called */
+
+static ngx_int_t
+ngx_http_intent_chain_check_signers(ngx_conf_t *cf,
+    ngx_http_intent_chain_conf_t **chains, ngx_uint_t n)
+{
+    ngx_uint_t                  i, a, b;
+    ngx_http_intent_signer_t  **ours, **theirs;
+
+    ours = chains[n]->signers.elts;
+
+    for (i = 0; i < n; i++) {
+
+        if (chains[i]->chain_id != chains[n]->chain_id) {
+            continue;
+        }
+
+        theirs = chains[i]->signers.elts;
+
+        for (a = 0; a < chains[n]->signers.nelts; a++) {
+            for (b = 0; b < chains[i]->signers.nelts; b++) {
+
+                if (ngx_memcmp(ours[a]->address, theirs[b]->address,
+                               EVM_ADDRESS_LEN)
+                    != 0)
+                {
+                    continue;
+                }
+
+                ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                              "signer %V of chain id %uL is in intent_chain "
+                              "\"%V\" and \"%V\", it should be in one of "
+                              "them", &ours[a]->name, chains[n]->chain_id,
+                              &chains[i]->name, &chains[n]->name);
+                return NGX_ERROR;
+            }
         }
     }
 
@@ -937,6 +983,8 @@ ngx_http_intent_chain_start(ngx_cycle_t *cycle,
     ngx_uint_t   i;
 
     for (i = 0; i < chain->signers.nelts; i++) {
+        ngx_http_intent_signer_lock(chain->lanes[i].signer);
+
         if (ngx_http_intent_lane_init(&chain->lanes[i], cycle->log)
             != NGX_OK)
         {

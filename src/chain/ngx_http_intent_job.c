@@ -7,7 +7,10 @@
 #include "ngx_http_intent_lane.h"
 
 
-#define NGX_HTTP_INTENT_JOB_POOL  1024
+#define NGX_HTTP_INTENT_JOB_POOL   1024
+
+/* ms; Postgres honours a claim for five minutes */
+#define NGX_HTTP_INTENT_JOB_CLAIM  240000
 
 
 ngx_http_intent_job_t *
@@ -74,9 +77,32 @@ void
 ngx_http_intent_job_insert(ngx_queue_t *queue, ngx_http_intent_job_t *job)
 {
     ngx_queue_t            *q;
-    ngx_http_intent_job_t  *j;
+    ngx_http_intent_job_t  *j, *last;
 
-    /* from the tail: jobs come in order but for the few sent again */
+    if (ngx_queue_empty(queue)) {
+        ngx_queue_insert_head(queue, &job->queue);
+        return;
+    }
+
+    /* new ones belong to the tail, those looked at again to the head */
+
+    j = ngx_http_intent_job(ngx_queue_head(queue));
+    last = ngx_http_intent_job(ngx_queue_last(queue));
+
+    if (job->tx.nonce - j->tx.nonce < last->tx.nonce - job->tx.nonce) {
+
+        /* the last one has a higher nonce: this ends */
+
+        while (j->tx.nonce < job->tx.nonce) {
+            j = ngx_http_intent_job(ngx_queue_next(&j->queue));
+        }
+
+        /* the macro looks at its first argument again and again */
+
+        q = ngx_queue_prev(&j->queue);
+        ngx_queue_insert_after(q, &job->queue);
+        return;
+    }
 
     for (q = ngx_queue_last(queue);
          q != ngx_queue_sentinel(queue);
@@ -106,6 +132,34 @@ ngx_http_intent_jobs_move(ngx_queue_t *to, ngx_queue_t *from, ngx_uint_t n)
     }
 
     return i;
+}
+
+
+ngx_uint_t
+ngx_http_intent_job_give_back(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job)
+{
+    if (job->intent.status != NGX_HTTP_INTENT_PENDING) {
+        return 0;
+    }
+
+    if ((job->intent.expires_at < 0
+         || job->intent.expires_at > ngx_http_intent_now())
+        && ngx_current_msec - job->claimed_at < NGX_HTTP_INTENT_JOB_CLAIM)
+    {
+        return 0;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, lane->log, 0,
+                   "intent %V is given back", &job->intent.id);
+
+    job->to = NGX_HTTP_INTENT_PENDING;
+    job->delay = 0;
+
+    ngx_queue_remove(&job->queue);
+    ngx_queue_insert_tail(&lane->outcome, &job->queue);
+
+    return 1;
 }
 
 

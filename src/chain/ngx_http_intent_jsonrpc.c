@@ -21,6 +21,10 @@ static void ngx_http_intent_jsonrpc_count(ngx_http_intent_jsonrpc_t *j,
     ngx_int_t rc);
 static void ngx_http_intent_jsonrpc_reason(ngx_http_intent_jsonrpc_t *j,
     const char *fmt, ...);
+static void ngx_http_intent_jsonrpc_clean(ngx_str_t *text);
+
+
+static ngx_uint_t  ngx_http_intent_jsonrpc_id = 1;
 
 
 ngx_http_intent_jsonrpc_t *
@@ -65,6 +69,14 @@ ngx_http_intent_jsonrpc_add(ngx_http_intent_jsonrpc_t *j, const char *method,
     size_t    room;
     va_list   args;
 
+    /* an answer to another batch shall not fit this one */
+
+    if (j->n == 0) {
+        j->first_id = ngx_http_intent_jsonrpc_id;
+    }
+
+    ngx_http_intent_jsonrpc_id++;
+
     room = sizeof(",{\"jsonrpc\":\"2.0\",\"id\":,\"method\":\"\",\"params\":[]}")
            + NGX_INT_T_LEN + ngx_strlen(method) + size;
 
@@ -77,7 +89,8 @@ ngx_http_intent_jsonrpc_add(ngx_http_intent_jsonrpc_t *j, const char *method,
 
     p = ngx_slprintf(start, last,
                      "%s{\"jsonrpc\":\"2.0\",\"id\":%ui,\"method\":\"%s\","
-                     "\"params\":[", j->n ? "," : "[", j->n, method);
+                     "\"params\":[", j->n ? "," : "[", j->first_id + j->n,
+                     method);
 
     va_start(args, params);
     p = ngx_vslprintf(p, last, params, args);
@@ -214,7 +227,8 @@ ngx_http_intent_jsonrpc_answer(ngx_http_intent_jsonrpc_t *j, json_t *answer)
     json_int_t   n;
 
     id = json_object_get(answer, "id");
-    n = json_is_integer(id) ? json_integer_value(id) : -1;
+    n = json_is_integer(id)
+        ? json_integer_value(id) - (json_int_t) j->first_id : -1;
 
     if (n < 0 || (ngx_uint_t) n >= j->n || j->answers[n]) {
 
@@ -292,6 +306,44 @@ ngx_http_intent_jsonrpc_reason(ngx_http_intent_jsonrpc_t *j, const char *fmt,
     va_end(args);
 
     j->reason.len = p - j->reason.data;
+
+    ngx_http_intent_jsonrpc_clean(&j->reason);
+}
+
+
+/* cut text is still UTF-8, and one line: it goes to the log and to Postgres */
+
+static void
+ngx_http_intent_jsonrpc_clean(ngx_str_t *text)
+{
+    u_char  *p, *last, *start;
+
+    p = text->data;
+    last = p + text->len;
+
+    while (p < last) {
+        start = p;
+
+        if (*p < 0x80) {
+            if (*p < 0x20 || *p == 0x7f) {
+                *p = ' ';
+            }
+
+            p++;
+            continue;
+        }
+
+        if (ngx_utf8_decode(&p, last - p) > 0x10ffff) {
+
+            if (last - start < 4) {
+                text->len = start - text->data;
+                return;
+            }
+
+            *start = '?';
+            p = start + 1;
+        }
+    }
 }
 
 
@@ -359,6 +411,8 @@ ngx_http_intent_jsonrpc_error(ngx_http_intent_jsonrpc_t *j, ngx_uint_t i)
 
     p = ngx_slprintf(text.data, last, "%s", message);
     text.len = p - text.data;
+
+    ngx_http_intent_jsonrpc_clean(&text);
 
     return text;
 }

@@ -11,6 +11,8 @@
 
 
 #define NGX_HTTP_INTENT_LANE_TRY      250    /* ms, when somebody has it */
+#define NGX_HTTP_INTENT_LANE_TRIES    120    /* so often, and then */
+#define NGX_HTTP_INTENT_LANE_LATER    2000
 #define NGX_HTTP_INTENT_LANE_IDLE    5000
 #define NGX_HTTP_INTENT_LANE_BACKOFF 5000
 
@@ -243,32 +245,50 @@ ngx_uint_t
 ngx_http_intent_lane_answered(ngx_http_intent_step_t *step,
     ngx_http_intent_jsonrpc_t *j, ngx_int_t rc)
 {
-    ngx_uint_t               level;
+    ngx_uint_t               level, *failures;
     ngx_http_intent_lane_t  *lane;
 
     lane = step->lane;
     step->rpc = NULL;
 
-    if (rc != NGX_OK) {
+    failures = (step == &lane->poll) ? &lane->poll_failures
+                                     : &lane->rpc_failures;
+
+    if (rc == NGX_OK) {
+        *failures = 0;
+
+        if (step != &lane->poll) {
+            lane->batch = ngx_min(lane->batch * 2, NGX_HTTP_INTENT_LANE_RPC);
+        }
+
+    } else {
 
         /* an outage is one line in the log */
 
-        level = lane->rpc_failures ? NGX_LOG_INFO : NGX_LOG_ERR;
+        level = *failures ? NGX_LOG_INFO : NGX_LOG_ERR;
 
         ngx_log_error(level, lane->log, 0,
                       "intent chain \"%V\": rpc \"%V\" failed: %V",
                       &lane->conf->name, &j->endpoint->uri, &j->reason);
 
+        /*
+         * Nothing goes to the node until it has answered the poll that the
+         * timer makes, and then in smaller pieces: it may be the size that
+         * it does not take
+         */
+
         lane->rpc_ok = 0;
-        lane->rpc_failures++;
+        (*failures)++;
+
+        if (step != &lane->poll) {
+            lane->batch = ngx_max(lane->batch / 2, 1);
+        }
 
         /* the first of several to fail: the others had begun before */
 
         if (j->endpoint == ngx_http_intent_lane_endpoint(lane)) {
             lane->endpoint++;
         }
-
-        lane->poll_due = 1;
     }
 
     if (lane->state == NGX_HTTP_INTENT_LANE_CLOSING) {
@@ -352,6 +372,7 @@ ngx_http_intent_lane_locked(void *data, ngx_int_t rc,
     ngx_http_intent_lane_t  *lane = data;
 
     lane->ops--;
+    lane->locked = (rc == NGX_OK);
 
     if (lane->state == NGX_HTTP_INTENT_LANE_CLOSING) {
         ngx_http_intent_lane_post(lane);
@@ -359,10 +380,18 @@ ngx_http_intent_lane_locked(void *data, ngx_int_t rc,
     }
 
     if (rc != NGX_OK) {
+
+        /* often at first: the one who has it may be about to leave */
+
         lane->state = NGX_HTTP_INTENT_LANE_AWAY;
-        ngx_http_intent_lane_try(lane, NGX_HTTP_INTENT_LANE_TRY);
+        ngx_http_intent_lane_try(lane,
+                                 lane->tries++ < NGX_HTTP_INTENT_LANE_TRIES
+                                 ? NGX_HTTP_INTENT_LANE_TRY
+                                 : NGX_HTTP_INTENT_LANE_LATER);
         return;
     }
+
+    lane->tries = 0;
 
     if (ngx_http_intent_store_lane_open(&lane->store,
                                         ngx_http_intent_lane_opened, lane)
@@ -595,7 +624,8 @@ ngx_http_intent_lane_chain_done(void *data, ngx_http_intent_jsonrpc_t *j,
 
     lane->state = NGX_HTTP_INTENT_LANE_RUNNING;
     lane->rpc_ok = 1;
-    lane->rpc_failures = 0;
+    lane->poll_failures = 0;
+    lane->batch = NGX_HTTP_INTENT_LANE_RPC;
     lane->claim_due = 1;
     lane->poll_due = 1;
     lane->confirm_due = 1;
@@ -750,7 +780,7 @@ ngx_http_intent_lane_closing(ngx_http_intent_lane_t *lane)
             return;
         }
 
-        ngx_http_intent_rpc_forget(steps[i]->rpc->rpc);
+        ngx_http_intent_rpc_cancel(steps[i]->rpc->rpc);
         steps[i]->rpc = NULL;
     }
 
@@ -767,6 +797,7 @@ ngx_http_intent_lane_closing(ngx_http_intent_lane_t *lane)
     }
 
     if (lane->session
+        && lane->locked
         && ngx_http_intent_store_lane_close(&lane->store,
                                             ngx_http_intent_lane_closed, lane)
            == NGX_OK)
@@ -787,6 +818,12 @@ ngx_http_intent_lane_closed(void *data, ngx_int_t rc,
 
     lane->ops--;
 
+    /* whatever kept it from giving the lock up does not keep the session */
+
+    if (rc != NGX_OK && lane->session) {
+        ngx_http_intent_store_lane_reset();
+    }
+
     ngx_http_intent_lane_away(lane);
 }
 
@@ -795,6 +832,7 @@ static void
 ngx_http_intent_lane_away(ngx_http_intent_lane_t *lane)
 {
     lane->state = NGX_HTTP_INTENT_LANE_AWAY;
+    lane->locked = 0;
     lane->head = -1;
     lane->rpc_ok = 0;
     lane->broke = 0;

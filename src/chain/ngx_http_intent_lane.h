@@ -128,8 +128,10 @@ typedef struct {
     unsigned                          failing:1; /* on its way to failed */
 
     ngx_msec_t                        not_before; /* of the next preflight */
+    ngx_msec_t                        claimed_at;
     ngx_msec_t                        sent_at;   /* 0: never by this lane */
     ngx_uint_t                        missing;   /* receipts asked in vain */
+    ngx_uint_t                        refused;   /* by the node, in a row */
     ngx_int_t                         block_item; /* of the batch to verify */
     ngx_int_t                         call_item;
     unsigned                          reverted:1;
@@ -138,6 +140,7 @@ typedef struct {
                                                     one; intent.error says
                                                     why */
     unsigned                          again:1;   /* then it gets another */
+    unsigned                          given_up:1; /* no longer this lane's */
     unsigned                          lost:1;    /* another's transaction has
                                                     the nonce */
     unsigned                          recorded:1; /* block_number is in the
@@ -174,6 +177,8 @@ struct ngx_http_intent_lane_s {
 
     ngx_uint_t                        state;
     ngx_uint_t                        session;   /* the executor's is up */
+    ngx_uint_t                        locked;
+    ngx_uint_t                        tries;     /* for the lock */
     ngx_uint_t                        ops;       /* Postgres under way */
     ngx_uint_t                        held;      /* keeps the worker alive */
     ngx_http_intent_store_lane_t      store;
@@ -206,7 +211,9 @@ struct ngx_http_intent_lane_s {
     /* the chain as the node last told it */
     ngx_uint_t                        rpc_ok;
     ngx_uint_t                        endpoint;
-    ngx_uint_t                        rpc_failures;
+    ngx_uint_t                        poll_failures; /* in a row */
+    ngx_uint_t                        rpc_failures;  /* of all other calls */
+    ngx_uint_t                        batch;     /* items that go through */
     int64_t                           head;      /* -1: not known */
     u_char                            head_hash[32];
     int64_t                           nonce;     /* mined, at the head */
@@ -222,6 +229,8 @@ struct ngx_http_intent_lane_s {
     int64_t                           floor;     /* nonces below are settled */
     ngx_uint_t                        behind;    /* polls below both */
     ngx_msec_t                        head_at;
+    u_char                            verify_hash[32]; /* of the head when
+                                                    blocks were asked for */
     int64_t                           search_low;
     int64_t                           search_high;
 
@@ -261,6 +270,12 @@ void ngx_http_intent_job_spend(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job, evm_u256_t *cost);
 /* into a queue ordered by nonce */
 void ngx_http_intent_job_insert(ngx_queue_t *queue,
+    ngx_http_intent_job_t *job);
+/*
+ * Gives a pending intent back that has expired, or whose claim is about to;
+ * 0: it has not.
+ */
+ngx_uint_t ngx_http_intent_job_give_back(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job);
 /* a self-transfer for a nonce that nothing else will use */
 ngx_int_t ngx_http_intent_job_fill(ngx_http_intent_lane_t *lane,

@@ -105,6 +105,8 @@ ngx_http_intent_claim_done(void *data, ngx_int_t rc,
                        "intent lane \"%V\" claimed %V", &lane->conf->name,
                        &job->intent.id);
 
+        job->claimed_at = ngx_current_msec;
+
         ngx_queue_insert_tail(&lane->claimed, &job->queue);
     }
 
@@ -153,15 +155,17 @@ ngx_http_intent_lane_preflight(ngx_http_intent_lane_t *lane)
 static ngx_uint_t
 ngx_http_intent_preflight_take(ngx_http_intent_lane_t *lane)
 {
-    ngx_uint_t              n;
+    ngx_uint_t              n, done;
     ngx_queue_t            *q, *next;
     ngx_http_intent_job_t  *job;
 
     n = 0;
+    done = 0;
 
     for (q = ngx_queue_head(&lane->claimed);
          q != ngx_queue_sentinel(&lane->claimed)
-         && n < NGX_HTTP_INTENT_LANE_RPC;
+         && n < lane->batch
+         && done < NGX_HTTP_INTENT_LANE_CLAIM;
          q = next)
     {
         next = ngx_queue_next(q);
@@ -173,7 +177,12 @@ ngx_http_intent_preflight_take(ngx_http_intent_lane_t *lane)
             continue;
         }
 
+        if (ngx_http_intent_job_give_back(lane, job)) {
+            continue;
+        }
+
         ngx_queue_remove(q);
+        done++;
 
         if (ngx_http_intent_preflight_call(lane, job) != NGX_OK) {
             continue;
@@ -186,6 +195,10 @@ ngx_http_intent_preflight_take(ngx_http_intent_lane_t *lane)
 
         ngx_queue_insert_tail(&lane->preflight.jobs, q);
         n++;
+    }
+
+    if (done == NGX_HTTP_INTENT_LANE_CLAIM) {
+        ngx_http_intent_lane_post(lane);
     }
 
     return n;

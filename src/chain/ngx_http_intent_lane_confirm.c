@@ -67,11 +67,15 @@ ngx_http_intent_lane_confirm(ngx_http_intent_lane_t *lane)
 static ngx_uint_t
 ngx_http_intent_confirm_take(ngx_http_intent_lane_t *lane)
 {
-    ngx_uint_t              n;
-    ngx_queue_t            *q, *next;
-    ngx_http_intent_job_t  *job;
+    ngx_uint_t                 n, items;
+    ngx_queue_t               *q, *next;
+    ngx_http_intent_job_t     *job;
+    ngx_http_intent_old_tx_t  *old;
+
+    /* one for each hash, and the nonce */
 
     n = 0;
+    items = 1;
 
     for (q = ngx_queue_head(&lane->sent);
          q != ngx_queue_sentinel(&lane->sent);
@@ -99,7 +103,13 @@ ngx_http_intent_confirm_take(ngx_http_intent_lane_t *lane)
             continue;
         }
 
-        if (n == NGX_HTTP_INTENT_LANE_RPC) {
+        items++;
+
+        for (old = job->old; old; old = old->next) {
+            items++;
+        }
+
+        if (items > lane->batch && n) {
             lane->confirm_due = 1;
             break;
         }

@@ -57,7 +57,8 @@ ngx_http_intent_lane_poll(ngx_http_intent_lane_t *lane)
            != NGX_OK
         || ngx_http_intent_jsonrpc_add(j, "eth_getBalance", 64,
                                        "\"%V\",\"latest\"", name)
-           != NGX_OK)
+           != NGX_OK
+        || ngx_http_intent_jsonrpc_add(j, "eth_chainId", 1, "") != NGX_OK)
     {
         ngx_http_intent_jsonrpc_destroy(j);
         return;
@@ -87,12 +88,22 @@ ngx_http_intent_poll_done(void *data, ngx_http_intent_jsonrpc_t *j,
     head = lane->head;
     nonce = lane->nonce;
 
+    if (rc == NGX_OK && j->endpoint != ngx_http_intent_lane_endpoint(lane)) {
+
+        /* the lane has left this node meanwhile */
+
+        lane->poll_due = 1;
+        (void) ngx_http_intent_lane_answered(step, j, NGX_OK);
+        return;
+    }
+
     if (rc == NGX_OK) {
         rc = ngx_http_intent_poll_head(lane, j);
 
         if (rc != NGX_OK) {
-            ngx_str_set(&j->reason, "it does not tell the head, the base fee, "
-                                    "the nonce or the balance");
+            ngx_str_set(&j->reason, "it is of another chain, or does not tell "
+                                    "the head, the base fee, the nonce or "
+                                    "the balance");
         }
     }
 
@@ -105,7 +116,6 @@ ngx_http_intent_poll_done(void *data, ngx_http_intent_jsonrpc_t *j,
     }
 
     lane->rpc_ok = 1;
-    lane->rpc_failures = 0;
     lane->head_at = ngx_current_msec;
     lane->send_held = 0;
 
@@ -139,7 +149,7 @@ ngx_http_intent_poll_head(ngx_http_intent_lane_t *lane,
 {
     u_char       hash[32];
     json_t      *block;
-    int64_t      head, nonce;
+    int64_t      head, nonce, id;
     evm_u256_t   base_fee, funds;
 
     block = ngx_http_intent_jsonrpc_result(j, 0);
@@ -156,7 +166,10 @@ ngx_http_intent_poll_head(ngx_http_intent_lane_t *lane,
            != NGX_OK
         || ngx_http_intent_json_u256(ngx_http_intent_jsonrpc_result(j, 3),
                                      &funds)
-           != NGX_OK)
+           != NGX_OK
+        || ngx_http_intent_json_int(ngx_http_intent_jsonrpc_result(j, 4), &id)
+           != NGX_OK
+        || id != (int64_t) lane->conf->chain_id)
     {
         return NGX_ERROR;
     }

@@ -238,7 +238,19 @@ ngx_http_intent_record_done(ngx_http_intent_transition_t *t, ngx_int_t rc)
     refused = 0;
 
     for (i = 0; i < t->nchanges; i++) {
-        if (t->changes[i].refused) {
+
+        /* one that is pending may have been cancelled, or claimed by others */
+
+        if (t->changes[i].refused
+            && t->changes[i].from == NGX_HTTP_INTENT_PENDING)
+        {
+            job = (ngx_http_intent_job_t *)
+                      ((u_char *) t->changes[i].intent
+                       - offsetof(ngx_http_intent_job_t, intent));
+
+            job->given_up = 1;
+
+        } else if (t->changes[i].refused) {
             ngx_log_error(NGX_LOG_ALERT, lane->log, 0,
                           "intent %V was changed by somebody else while a "
                           "lane had it", &t->changes[i].intent->id);
@@ -272,6 +284,7 @@ ngx_http_intent_record_next(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job)
 {
     if (job->delay >= 0
+        || job->given_up
         || ngx_http_intent_is_final(job->intent.status)
         || (ngx_http_intent_job_is_filler(job) && job->settled))
     {
@@ -299,8 +312,13 @@ ngx_http_intent_record_next(ngx_http_intent_lane_t *lane,
         job->old = NULL;
         job->missing = 0;
         job->block_number = -1;
+        job->refused = 0;
         job->tx.nonce = -1;
-        ngx_queue_insert_tail(&lane->ready, &job->queue);
+
+        /* its call may be known from the bytes of an empty transfer only */
+
+        job->not_before = 0;
+        ngx_queue_insert_tail(&lane->claimed, &job->queue);
         return;
     }
 

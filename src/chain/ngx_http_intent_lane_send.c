@@ -10,6 +10,9 @@
 
 #define NGX_HTTP_INTENT_STEP_POOL  16384
 
+/* how often a node may refuse a transaction before it is given up */
+#define NGX_HTTP_INTENT_REFUSED    20
+
 
 static ngx_uint_t ngx_http_intent_save_take(ngx_http_intent_lane_t *lane,
     evm_u256_t *max_fee);
@@ -129,6 +132,10 @@ ngx_http_intent_save_take(ngx_http_intent_lane_t *lane, evm_u256_t *max_fee)
             ngx_queue_remove(q);
             ngx_queue_insert_tail(&lane->save.jobs, q);
             n++;
+            continue;
+        }
+
+        if (ngx_http_intent_job_give_back(lane, job)) {
             continue;
         }
 
@@ -416,8 +423,7 @@ ngx_http_intent_lane_send(ngx_http_intent_lane_t *lane)
         return;
     }
 
-    (void) ngx_http_intent_jobs_move(&step->jobs, &lane->unsent,
-                                     NGX_HTTP_INTENT_LANE_RPC);
+    (void) ngx_http_intent_jobs_move(&step->jobs, &lane->unsent, lane->batch);
 
     j = ngx_http_intent_jsonrpc_create();
 
@@ -530,6 +536,21 @@ ngx_http_intent_send_answer(ngx_http_intent_lane_t *lane,
 
         /* fall through */
 
+    case NGX_HTTP_INTENT_RPC_UNKNOWN:
+    case NGX_HTTP_INTENT_RPC_FEE_CAP:
+
+        /* said plainly and again and again, in whatever words */
+
+        if (!job->cancel
+            && !ngx_http_intent_job_is_filler(job)
+            && ++job->refused >= NGX_HTTP_INTENT_REFUSED)
+        {
+            ngx_http_intent_send_cancel(lane, job, class, &message);
+            return;
+        }
+
+        /* fall through */
+
     default:
         ngx_http_intent_send_later(lane, job, class, &message);
         return;
@@ -540,6 +561,7 @@ ngx_http_intent_send_answer(ngx_http_intent_lane_t *lane,
                    &lane->conf->name, job->tx.nonce, &job->intent.id);
 
     job->sent_at = ngx_current_msec;
+    job->refused = 0;
     lane->refusals = 0;
 
     ngx_http_intent_job_insert(&lane->sent, job);
@@ -594,7 +616,7 @@ ngx_http_intent_send_later(ngx_http_intent_lane_t *lane,
 {
     ngx_uint_t  level;
 
-    /* told once, and then by the metric */
+    /* told once until something is taken, and by the metric */
 
     level = lane->refusals++ ? NGX_LOG_INFO : NGX_LOG_WARN;
 

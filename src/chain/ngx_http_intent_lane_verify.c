@@ -37,8 +37,12 @@ ngx_http_intent_lane_verify(ngx_http_intent_lane_t *lane)
         return;
     }
 
+    /* two items each at the most */
+
     (void) ngx_http_intent_jobs_move(&step->jobs, &lane->mined,
-                                     NGX_HTTP_INTENT_LANE_RPC);
+                                     (lane->batch + 1) / 2);
+
+    ngx_memcpy(lane->verify_hash, lane->head_hash, 32);
 
     j = ngx_http_intent_jsonrpc_create();
 
@@ -167,6 +171,15 @@ ngx_http_intent_verify_all(ngx_http_intent_step_t *step,
         ngx_queue_remove(q);
         job = ngx_http_intent_job(q);
 
+        /* another node may have told a lower head meanwhile */
+
+        if (lane->head - job->block_number + 1
+            < (int64_t) lane->conf->confirmations)
+        {
+            ngx_http_intent_job_insert(&lane->sent, job);
+            continue;
+        }
+
         if (ngx_http_intent_verify_canonical(lane, j, job)) {
             ngx_http_intent_verify_final(lane, j, job);
             continue;
@@ -192,7 +205,7 @@ ngx_http_intent_verify_canonical(ngx_http_intent_lane_t *lane,
     json_t  *block;
 
     if (job->block_item < 0) {
-        return ngx_memcmp(job->block_hash, lane->head_hash, 32) == 0;
+        return ngx_memcmp(job->block_hash, lane->verify_hash, 32) == 0;
     }
 
     block = ngx_http_intent_jsonrpc_result(j, job->block_item);
@@ -222,7 +235,10 @@ ngx_http_intent_verify_final(ngx_http_intent_lane_t *lane,
 
     in = &job->intent;
 
-    if (job->again && ngx_memcmp(job->mined_hash, job->tx.hash, 32) == 0) {
+    if (job->again
+        && in->attempts < lane->conf->attempts
+        && ngx_memcmp(job->mined_hash, job->tx.hash, 32) == 0)
+    {
 
         /* the nonce is used up, nothing has come of it */
 

@@ -25,6 +25,7 @@ static ngx_int_t ngx_http_intent_rpc_make_subrequest(
 static ngx_int_t ngx_http_intent_rpc_set_body(ngx_http_request_t *sr,
     ngx_str_t *body);
 static void ngx_http_intent_rpc_empty_handler(ngx_event_t *ev);
+static void ngx_http_intent_rpc_write_handler(ngx_event_t *wev);
 static u_char *ngx_http_intent_rpc_log_error(ngx_log_t *log, u_char *buf,
     size_t len);
 static ngx_int_t ngx_http_intent_rpc_body_filter(ngx_http_request_t *r,
@@ -35,6 +36,9 @@ static ngx_int_t ngx_http_intent_rpc_post_subrequest(ngx_http_request_t *sr,
     void *data, ngx_int_t rc);
 static void ngx_http_intent_rpc_done(ngx_event_t *ev);
 static void ngx_http_intent_rpc_close(ngx_http_intent_rpc_t *rpc);
+static void ngx_http_intent_rpc_cancelled(ngx_event_t *ev);
+static void ngx_http_intent_rpc_late(ngx_event_t *ev);
+static void ngx_http_intent_rpc_abort(ngx_http_intent_rpc_t *rpc);
 static size_t ngx_http_intent_rpc_find_location(
     ngx_http_location_tree_node_t *node, u_char *uri, size_t len,
     ngx_http_core_loc_conf_t **clcf);
@@ -111,6 +115,13 @@ ngx_http_intent_rpc_send(ngx_http_intent_rpc_t *rpc,
         return NGX_ERROR;
     }
 
+    rpc->deadline.handler = ngx_http_intent_rpc_late;
+    rpc->deadline.data = rpc->connection;
+    rpc->deadline.log = ngx_cycle->log;
+    rpc->deadline.cancelable = 1;
+
+    ngx_add_timer(&rpc->deadline, NGX_HTTP_INTENT_RPC_DEADLINE);
+
     /* there is no event that would start it */
 
     ngx_http_run_posted_requests(rpc->connection);
@@ -156,7 +167,7 @@ ngx_http_intent_rpc_make_request(ngx_http_intent_rpc_t *rpc,
     wev->index = NGX_INVALID_INDEX;
     wev->data = c;
     wev->log = &rpc->log;
-    wev->handler = ngx_http_intent_rpc_empty_handler;
+    wev->handler = ngx_http_intent_rpc_write_handler;
     wev->write = 1;
     wev->active = 1;
     wev->ready = 1;
@@ -233,8 +244,14 @@ ngx_http_intent_rpc_make_subrequest(ngx_http_intent_rpc_t *rpc,
         return NGX_ERROR;
     }
 
+    rpc->subrequest = sr;
+
     sr->method = NGX_HTTP_POST;
     sr->method_name = ngx_http_intent_rpc_post;
+
+    /* no client_max_body_size: it is not a client's body */
+
+    sr->discard_body = 1;
 
     /*
      * Nodes answer at "/" only: that is what a proxy_pass without a path
@@ -307,6 +324,35 @@ static void
 ngx_http_intent_rpc_empty_handler(ngx_event_t *ev)
 {
     ngx_log_debug0(NGX_LOG_DEBUG_HTTP, ev->log, 0, "intent rpc empty handler");
+}
+
+
+/* what delays a request, as limit_req does, sets a timer on its connection */
+
+static void
+ngx_http_intent_rpc_write_handler(ngx_event_t *wev)
+{
+    ngx_connection_t       *c;
+    ngx_http_request_t     *r, *sr;
+    ngx_http_intent_rpc_t  *rpc;
+
+    c = wev->data;
+    r = c->data;
+    rpc = ngx_http_get_module_ctx(r, ngx_http_intent_chain_module);
+    sr = rpc->subrequest;
+
+    if (wev->timedout) {
+        wev->timedout = 0;
+        wev->delayed = 0;
+    }
+
+    if (sr == NULL || sr->done) {
+        return;
+    }
+
+    sr->write_event_handler(sr);
+
+    ngx_http_run_posted_requests(c);
 }
 
 
@@ -548,45 +594,105 @@ ngx_http_intent_rpc_close(ngx_http_intent_rpc_t *rpc)
         ngx_delete_posted_event(&rpc->done);
     }
 
+    if (rpc->deadline.timer_set) {
+        ngx_del_timer(&rpc->deadline);
+    }
+
     ngx_http_free_request(rpc->request, 0);
     ngx_destroy_pool(rpc->pool);
 }
 
 
 void
-ngx_http_intent_rpc_forget(ngx_http_intent_rpc_t *rpc)
+ngx_http_intent_rpc_cancel(ngx_http_intent_rpc_t *rpc)
 {
     rpc->handler = NULL;
+
+    /* not at once: this may be called from anywhere inside of the request */
+
+    if (!rpc->done.posted) {
+        rpc->done.handler = ngx_http_intent_rpc_cancelled;
+        rpc->done.data = rpc->connection;
+        rpc->done.log = ngx_cycle->log;
+
+        ngx_post_event(&rpc->done, &ngx_posted_events);
+    }
+}
+
+
+static void
+ngx_http_intent_rpc_cancelled(ngx_event_t *ev)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    c = ev->data;
+    r = c->data;
+
+    ngx_http_intent_rpc_abort(ngx_http_get_module_ctx(r->main,
+                                              ngx_http_intent_chain_module));
+}
+
+
+static void
+ngx_http_intent_rpc_late(ngx_event_t *ev)
+{
+    ngx_connection_t       *c;
+    ngx_http_request_t     *r;
+    ngx_http_intent_rpc_t  *rpc;
+
+    c = ev->data;
+    r = c->data;
+    rpc = ngx_http_get_module_ctx(r->main, ngx_http_intent_chain_module);
+
+    ngx_log_error(NGX_LOG_ERR, ev->log, 0,
+                  "intent rpc \"%V\" did not end in %d ms, it is given up",
+                  rpc->uri, NGX_HTTP_INTENT_RPC_DEADLINE);
+
+    rpc->rc = NGX_ERROR;
+
+    if (rpc->handler) {
+        rpc->handler(rpc->data, rpc);
+    }
+
+    ngx_http_intent_rpc_abort(rpc);
+}
+
+
+static void
+ngx_http_intent_rpc_abort(ngx_http_intent_rpc_t *rpc)
+{
+    ngx_http_cleanup_t  *cln;
+
+    rpc->handler = NULL;
+
+    /* the upstream's: closes its connection and lets the main go */
+
+    cln = rpc->request->cleanup;
+    rpc->request->cleanup = NULL;
+
+    while (cln) {
+        if (cln->handler) {
+            cln->handler(cln->data);
+        }
+
+        cln = cln->next;
+    }
+
+    ngx_http_intent_rpc_close(rpc);
 }
 
 
 void
 ngx_http_intent_rpc_abort_all(void)
 {
-    ngx_queue_t            *q;
-    ngx_http_cleanup_t     *cln;
-    ngx_http_intent_rpc_t  *rpc;
+    ngx_queue_t  *q;
 
     while (!ngx_queue_empty(&ngx_http_intent_rpc_calls)) {
         q = ngx_queue_head(&ngx_http_intent_rpc_calls);
-        rpc = ngx_queue_data(q, ngx_http_intent_rpc_t, queue);
 
-        rpc->handler = NULL;
-
-        /* the upstream's: closes its connection and lets the main go */
-
-        cln = rpc->request->cleanup;
-        rpc->request->cleanup = NULL;
-
-        while (cln) {
-            if (cln->handler) {
-                cln->handler(cln->data);
-            }
-
-            cln = cln->next;
-        }
-
-        ngx_http_intent_rpc_close(rpc);
+        ngx_http_intent_rpc_abort(ngx_queue_data(q, ngx_http_intent_rpc_t,
+                                                 queue));
     }
 }
 

@@ -18,6 +18,12 @@
 /* larger answers are refused: 256 receipts have 300 kB or so */
 #define NGX_HTTP_INTENT_RPC_MAX_BODY  (32 * 1024 * 1024)
 
+/*
+ * The proxy's time limits are between two reads; this one is for a call as a
+ * whole, and above their default
+ */
+#define NGX_HTTP_INTENT_RPC_DEADLINE  75000
+
 
 typedef struct {
     ngx_str_t                  uri;
@@ -51,9 +57,11 @@ struct ngx_http_intent_rpc_s {
     ngx_str_t                 *uri;
     ngx_connection_t          *connection;
     ngx_http_request_t        *request;
+    ngx_http_request_t        *subrequest;
     ngx_log_t                  log;
     ngx_http_log_ctx_t         log_ctx;
     ngx_event_t                done;
+    ngx_event_t                deadline;
     size_t                     size;        /* of body.data */
     unsigned                   overflow:1;
     unsigned                   no_memory:1;
@@ -75,8 +83,8 @@ ngx_int_t ngx_http_intent_rpc_send(ngx_http_intent_rpc_t *rpc,
 /* frees a call that was not sent */
 void ngx_http_intent_rpc_destroy(ngx_http_intent_rpc_t *rpc);
 
-/* the handler will not be called; the call itself goes on to its end */
-void ngx_http_intent_rpc_forget(ngx_http_intent_rpc_t *rpc);
+/* ends a call soon: the handler will not be called */
+void ngx_http_intent_rpc_cancel(ngx_http_intent_rpc_t *rpc);
 
 /* ends all calls at once, for exit_process: no handler is called */
 void ngx_http_intent_rpc_abort_all(void);
@@ -113,6 +121,7 @@ struct ngx_http_intent_jsonrpc_s {
     ngx_array_t                      body;      /* of u_char */
     json_t                          *root;
     json_t                         **answers;
+    ngx_uint_t                       first_id;
     ngx_http_intent_jsonrpc_pt       handler;
     void                            *data;
     double                           start;

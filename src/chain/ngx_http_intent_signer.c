@@ -205,10 +205,6 @@ ngx_http_intent_signer_page(ngx_conf_t *cf)
     cln->handler = ngx_http_intent_signer_wipe;
     cln->data = page;
 
-    /* what the system does not grant is no reason not to start */
-
-    (void) mlock(page, ngx_pagesize);
-
 #ifdef MADV_DONTDUMP
     (void) madvise(page, ngx_pagesize, MADV_DONTDUMP);
 #endif
@@ -223,6 +219,15 @@ ngx_http_intent_signer_wipe(void *data)
     evm_wipe(data, EVM_KEY_LEN);
 
     (void) munmap(data, ngx_pagesize);
+}
+
+
+void
+ngx_http_intent_signer_lock(ngx_http_intent_signer_t *signer)
+{
+    /* what the system does not grant is no reason not to start */
+
+    (void) mlock(signer->key, ngx_pagesize);
 }
 
 

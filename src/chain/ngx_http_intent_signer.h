@@ -27,6 +27,9 @@ ngx_int_t ngx_http_intent_signer_init(ngx_log_t *log);
 ngx_http_intent_signer_t *ngx_http_intent_signer_key_file(ngx_conf_t *cf,
     ngx_str_t *path);
 
+/* keeps the key out of swap; locks are not inherited by workers */
+void ngx_http_intent_signer_lock(ngx_http_intent_signer_t *signer);
+
 /* NGX_ERROR: the transaction cannot be signed; *raw and *hash from pool */
 ngx_int_t ngx_http_intent_signer_sign(ngx_http_intent_signer_t *signer,
     ngx_pool_t *pool, evm_tx_t *tx, ngx_str_t *raw, u_char hash[32]);

@@ -18,6 +18,9 @@
 
 #define NGX_HTTP_INTENT_PG_GREETING_SQL                                       \
     "SET statement_timeout TO %M;"                                            \
+    "SET tcp_keepalives_idle TO 10;"                                          \
+    "SET tcp_keepalives_interval TO 5;"                                       \
+    "SET tcp_keepalives_count TO 3;"                                          \
     "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
 

@@ -66,6 +66,10 @@ static void ngx_http_intent_store_lane_lock_done(
     ngx_http_intent_pg_query_t *q, ngx_int_t rc, PGresult *res);
 static void ngx_http_intent_store_lane_open_done(
     ngx_http_intent_pg_query_t *q, ngx_int_t rc, PGresult *res);
+static void ngx_http_intent_store_lane_claim_done(
+    ngx_http_intent_pg_query_t *q, ngx_int_t rc, PGresult *res);
+static void ngx_http_intent_store_lane_taken(
+    ngx_http_intent_store_lane_t *lane);
 static ngx_int_t ngx_http_intent_store_write_changes(
     ngx_http_intent_store_lane_op_t *op, ngx_uint_t n);
 static ngx_int_t ngx_http_intent_store_write_states(
@@ -147,10 +151,13 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_claim_stmt = {
         " AND (c.expires_at IS NULL OR c.expires_at > now())"
         " ORDER BY c.next_attempt_at LIMIT $5"
         " FOR UPDATE OF c SKIP LOCKED"
-    ") UPDATE intents SET claimed_by = $2,"
-    " next_attempt_at = now() + " NGX_HTTP_INTENT_STORE_LEASE
-    " FROM claimable WHERE id = claim_id"
-    " RETURNING " NGX_HTTP_INTENT_STORE_COLUMNS,
+    "), claimed AS ("
+        "UPDATE intents SET claimed_by = $2,"
+        " next_attempt_at = now() + " NGX_HTTP_INTENT_STORE_LEASE
+        " FROM claimable WHERE id = claim_id"
+        " RETURNING " NGX_HTTP_INTENT_STORE_COLUMNS
+    /* a row of nulls: nothing to claim; no row: the epoch does not hold */
+    ") SELECT claimed.* FROM lane LEFT JOIN claimed ON true",
 
     5, { NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_BYTEA,
          NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_TEXT,
@@ -211,7 +218,9 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_write_stmt = {
         " block_number = u.block_number, block_hash = u.block_hash"
         " FROM lane, unnest($17::bytea[], $18::text[], $19::int8[],"
             " $20::bytea[]) AS u(hash, state, block_number, block_hash)"
-        " WHERE t.hash = u.hash"
+        " WHERE t.hash = u.hash AND (t.intent_id IS NULL"
+            " OR t.intent_id IN (SELECT id FROM changed)"
+            " OR t.intent_id <> ALL ($5))"
         " RETURNING 1"
     "), saved AS ("
         "INSERT INTO intent_transactions (hash, chain_id, signer, nonce,"
@@ -531,7 +540,41 @@ ngx_http_intent_store_lane_claim(ngx_http_intent_store_lane_t *lane,
     ngx_http_intent_pg_param_bytes(&op->query, 3, lane->chain.data,
                                    lane->chain.len);
 
+    op->query.handler = ngx_http_intent_store_lane_claim_done;
+
     return ngx_http_intent_store_lane_run(op, handler, data);
+}
+
+
+static void
+ngx_http_intent_store_lane_claim_done(ngx_http_intent_pg_query_t *q,
+    ngx_int_t rc, PGresult *res)
+{
+    ngx_http_intent_store_lane_op_t  *op = q->data;
+
+    if (rc == NGX_OK && PQntuples(res) == 0) {
+        ngx_http_intent_store_lane_taken(op->lane);
+        rc = NGX_ABORT;
+    }
+
+    ngx_http_intent_store_lane_done(q, rc, res);
+}
+
+
+static void
+ngx_http_intent_store_lane_taken(ngx_http_intent_store_lane_t *lane)
+{
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "intent lane of chain \"%V\" was taken over: "
+                  "epoch %L does not hold any more",
+                  &lane->chain, lane->epoch);
+}
+
+
+void
+ngx_http_intent_store_lane_reset(void)
+{
+    ngx_http_intent_pg_reset(ngx_http_intent_store_lane_pg);
 }
 
 
@@ -837,10 +880,7 @@ ngx_http_intent_store_lane_write_done(ngx_http_intent_pg_query_t *q,
 
     case NGX_OK:
         if (PQntuples(res) == 0) {
-            ngx_log_error(NGX_LOG_WARN, t->log, 0,
-                          "intent lane of chain \"%V\" was taken over: "
-                          "epoch %L does not hold any more",
-                          &lane->chain, lane->epoch);
+            ngx_http_intent_store_lane_taken(lane);
             rc = NGX_ERROR;
             break;
         }
@@ -903,7 +943,14 @@ ngx_http_intent_store_lane_refused(ngx_http_intent_transition_t *t,
 ngx_uint_t
 ngx_http_intent_store_rows(ngx_http_intent_store_rows_t *rows)
 {
-    return rows->res ? (ngx_uint_t) PQntuples(rows->res) : 0;
+    if (rows->res == NULL
+        || (!rows->has_tx && PQntuples(rows->res) == 1
+            && PQgetisnull(rows->res, 0, 0)))
+    {
+        return 0;
+    }
+
+    return (ngx_uint_t) PQntuples(rows->res);
 }
 
 

@@ -104,6 +104,9 @@ ngx_int_t ngx_http_intent_store_lane_claim(ngx_http_intent_store_lane_t *lane,
 ngx_int_t ngx_http_intent_store_lane_close(ngx_http_intent_store_lane_t *lane,
     ngx_http_intent_store_lane_pt handler, void *data);
 
+/* ends the session, and with it all locks; it is opened again */
+void ngx_http_intent_store_lane_reset(void);
+
 /*
  * A record function: in one commit, changes intents, saves transactions and
  * tells what became of others, provided that the lane's epoch still holds.

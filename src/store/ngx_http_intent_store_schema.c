@@ -84,8 +84,11 @@ static const char  *ngx_http_intent_store_migrations[] = {
     "    ON intents (user_id, idempotency_key)"
     "    WHERE idempotency_key IS NOT NULL;"
 
-    "CREATE INDEX intents_executing ON intents (chain, claimed_by)"
-    "    WHERE status = 'executing';"
+    /* what a lane has: read, or given back, when it changes hands */
+
+    "CREATE INDEX intents_claimed ON intents (chain, claimed_by)"
+    "    WHERE claimed_by IS NOT NULL"
+    "    AND status IN ('pending', 'executing');"
 
     /*
      * Every transaction that was signed, replaced ones too.  The unique
