@@ -307,7 +307,7 @@ it should be "key_file=/path/to/key"
         signer  0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d;
 --- must_die
 --- error_log
-invalid signer
+invalid parameter of "signer"
 --- no_error_log
 59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d
 

@@ -301,25 +301,6 @@ subtest 'Redis is gone' => sub {
     is(status(wait_cache($_, 'HIT')), 'success', 'back, it is asked again') for $id, $other;
 };
 
-subtest 'Redis is silent, and the worker that could not tell it ends' => sub {
-    my $id = waiting();
-
-    silence();
-    ended($id);
-
-    my @old = $t->nginx_reload;
-    wait_for(sub { !grep { $t->alive($_) } @old }, 20, 'the old workers to exit');
-    is(status((asked($id))[1]), 'success', 'the new workers tell the change');
-
-    $t->resume('redis');
-
-    my $seen = seen($id);
-
-    ok($seen->{'HIT success'}, 'back, it answers again');
-    is_deeply([ grep { !/success/ } keys %$seen ], [], 'and no status of before')
-        or diag(explain($seen));
-};
-
 $t->nginx_quit;
 $t->clean_ok;
 

@@ -267,7 +267,7 @@ invalid number of arguments in "intent_postgres" directive
 --- intent_postgres
 "host=127.0.0.1 port=65536 dbname=intents user=intents"
 --- emerg
-intent_postgres
+invalid port "65536" in "intent_postgres", it should be a number from 1 to 65535
 
 
 === TEST 30: Redis, with all that needs no password
@@ -294,13 +294,13 @@ hunter2
 === TEST 34: an unknown parameter
 --- redis: tls=on
 --- emerg
-invalid parameter "tls=on", it should be one of db=number, user=name, password_file=path, prefix=text, ttl=time, timeout=time
+invalid parameter of "intent_redis"
 
 
 === TEST 35: a parameter without a value
 --- redis: prefix=
 --- emerg
-invalid parameter "prefix=", it should be one of
+invalid parameter of "intent_redis"
 
 
 === TEST 36: the password does not stand in the configuration

@@ -478,10 +478,11 @@ ngx_http_intent_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (pr->name.len == 0) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\", it should be one of "
-                               "db=number, user=name, password_file=path, "
-                               "prefix=text, ttl=time, timeout=time",
-                               &value[i]);
+                               "invalid parameter of \"intent_redis\", which "
+                               "is not repeated here, for it may be a "
+                               "password: it should be one of db=number, "
+                               "user=name, password_file=path, prefix=text, "
+                               "ttl=time, timeout=time");
             return NGX_CONF_ERROR;
         }
 

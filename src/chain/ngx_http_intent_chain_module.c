@@ -538,8 +538,9 @@ ngx_http_intent_chain_signer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (ngx_strncmp(value[1].data, "key_file=", 9) != 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid signer \"%V\", it should be "
-                           "\"key_file=/path/to/key\"", &value[1]);
+                           "invalid parameter of \"signer\", which is not "
+                           "repeated here, for it may be a key: it should "
+                           "be \"key_file=/path/to/key\"");
         return NGX_CONF_ERROR;
     }
 

@@ -176,7 +176,7 @@ static ngx_int_t
 ngx_http_intent_store_conninfo_hosts(ngx_conf_t *cf,
     ngx_http_intent_store_conninfo_t *ctx)
 {
-    ngx_int_t    rc;
+    ngx_int_t    rc, number;
     ngx_str_t   *hosts, *hostaddrs, *ports, *host, *hostaddr, *port;
     ngx_uint_t   i, n;
 
@@ -197,6 +197,18 @@ ngx_http_intent_store_conninfo_hosts(ngx_conf_t *cf,
                            "or one port for all", ctx->hosts.nelts,
                            ctx->hostaddrs.nelts, ctx->ports.nelts);
         return NGX_ERROR;
+    }
+
+    for (i = 0; i < ctx->ports.nelts; i++) {
+        number = ngx_atoi(ports[i].data, ports[i].len);
+
+        if (ports[i].len && (number < 1 || number > 65535)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid port \"%V\" in \"intent_postgres\", "
+                               "it should be a number from 1 to 65535",
+                               &ports[i]);
+            return NGX_ERROR;
+        }
     }
 
     for (i = 0; i < n; i++) {
