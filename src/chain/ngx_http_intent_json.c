@@ -29,10 +29,15 @@ ngx_http_intent_lane_ask_call(ngx_http_intent_lane_t *lane,
 
     size = 256 + value_len + data_len;
 
+    /*
+     * "latest" is said, for some nodes take "pending" when nothing is, and
+     * run all of their pool for each item of a batch
+     */
+
     if (block < 0) {
         return ngx_http_intent_jsonrpc_add(j, method, size,
                    "{\"from\":\"%V\",\"to\":\"%*s\",\"value\":\"%*s\","
-                   "\"data\":\"%*s\"}",
+                   "\"data\":\"%*s\"},\"latest\"",
                    &lane->signer->name, (size_t) EVM_ADDRESS_STR_LEN, to,
                    value_len, value, data_len, data);
     }

@@ -130,7 +130,8 @@ typedef struct {
     ngx_msec_t                        not_before; /* of the next preflight */
     ngx_msec_t                        claimed_at;
     ngx_msec_t                        sent_at;   /* 0: never by this lane */
-    ngx_uint_t                        missing;   /* receipts asked in vain */
+    ngx_uint_t                        missing;   /* heads without a receipt */
+    int64_t                           missing_at; /* the last of them */
     ngx_uint_t                        refused;   /* by the node, in a row */
     ngx_int_t                         block_item; /* of the batch to verify */
     ngx_int_t                         call_item;

@@ -12,7 +12,7 @@
 #include "ngx_http_intent_lane.h"
 
 
-/* how often a receipt is asked in vain before another user is looked for */
+/* at how many heads there is no receipt before another user is looked for */
 #define NGX_HTTP_INTENT_MISSING  3
 
 
@@ -371,7 +371,10 @@ static void
 ngx_http_intent_confirm_missing(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job, int64_t deep_nonce)
 {
-    if (deep_nonce >= 0) {
+    /* at as many heads: between two of them the same is not news */
+
+    if (deep_nonce >= 0 && lane->head > job->missing_at) {
+        job->missing_at = lane->head;
         job->missing++;
     }
 

@@ -232,6 +232,14 @@ ngx_http_intent_search_end(ngx_http_intent_lane_t *lane)
     ngx_queue_t            *q;
     ngx_http_intent_job_t  *job;
 
+    /*
+     * What was wrong about this one is likely to be wrong about the others:
+     * they go back, too, instead of being searched for one by one
+     */
+
+    (void) ngx_http_intent_jobs_move(&lane->search.jobs, &lane->suspect,
+                                     lane->conf->max_in_flight);
+
     while (!ngx_queue_empty(&lane->search.jobs)) {
         q = ngx_queue_head(&lane->search.jobs);
         ngx_queue_remove(q);

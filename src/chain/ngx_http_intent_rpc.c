@@ -261,6 +261,13 @@ ngx_http_intent_rpc_make_subrequest(ngx_http_intent_rpc_t *rpc,
     sr->unparsed_uri = ngx_http_intent_rpc_root;
     sr->valid_unparsed_uri = 1;
 
+    /*
+     * Whose turn it is to write: of others the event pipe holds the answer
+     * back, in a file where proxy_buffers are too few for it
+     */
+
+    rpc->connection->data = sr;
+
     return ngx_http_intent_rpc_set_body(sr, body);
 }
 
@@ -338,7 +345,7 @@ ngx_http_intent_rpc_write_handler(ngx_event_t *wev)
 
     c = wev->data;
     r = c->data;
-    rpc = ngx_http_get_module_ctx(r, ngx_http_intent_chain_module);
+    rpc = ngx_http_get_module_ctx(r->main, ngx_http_intent_chain_module);
     sr = rpc->subrequest;
 
     if (wev->timedout) {

@@ -15,6 +15,7 @@
 #define NGX_HTTP_INTENT_STORE_BATCH        512         /* intents */
 #define NGX_HTTP_INTENT_STORE_BATCH_BYTES  (1024 * 1024)
 #define NGX_HTTP_INTENT_STORE_POOL         4096
+#define NGX_HTTP_INTENT_STORE_PATIENCE     20          /* ms */
 
 
 /* a transition that waits, or is in a batch */
@@ -43,6 +44,8 @@ typedef struct {
     ngx_queue_t                       queue;    /* by deadline */
     ngx_queue_t                       free;
     ngx_uint_t                        rows;     /* waiting or in batches */
+    ngx_uint_t                        under_way; /* rows in batches */
+    ngx_msec_t                        sent_at;  /* the last batch */
     ngx_event_t                       wake;     /* posted */
     ngx_event_t                       timer;    /* of the first in the queue */
     ngx_connection_t                  dumb;     /* the events' own data */
@@ -274,13 +277,28 @@ ngx_http_intent_store_create_handler(ngx_event_t *ev)
 }
 
 
+/*
+ * Two small batches at a time cost Postgres more than one of both: another
+ * session is used only for what is a whole batch by itself, or when the one
+ * under way takes long.
+ */
+
 static ngx_http_intent_store_session_t *
 ngx_http_intent_store_create_session(void)
 {
-    ngx_uint_t                       i;
-    ngx_http_intent_store_worker_t  *w;
+    ngx_uint_t                         i;
+    ngx_http_intent_store_worker_t    *w;
+    ngx_http_intent_store_creating_t  *cr;
 
-    w = ngx_http_intent_store_creating.worker;
+    cr = &ngx_http_intent_store_creating;
+    w = cr->worker;
+
+    if (cr->under_way
+        && cr->rows - cr->under_way < NGX_HTTP_INTENT_STORE_BATCH
+        && ngx_current_msec - cr->sent_at < NGX_HTTP_INTENT_STORE_PATIENCE)
+    {
+        return NULL;
+    }
 
     for (i = 0; i < w->nsessions; i++) {
         if (w->sessions[i].batches == 0
@@ -326,6 +344,8 @@ ngx_http_intent_store_batch_send(ngx_http_intent_store_session_t *session,
                        b->nitems, b->rows);
 
         session->batches++;
+        ngx_http_intent_store_creating.under_way += b->rows;
+        ngx_http_intent_store_creating.sent_at = ngx_current_msec;
         ngx_http_intent_store_observe_batch(b->rows);
 
         return NGX_OK;
@@ -552,6 +572,7 @@ ngx_http_intent_store_batch_handler(ngx_http_intent_pg_query_t *q,
     b = q->data;
 
     b->session->batches--;
+    ngx_http_intent_store_creating.under_way -= b->rows;
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, b->pool->log, 0,
                    "intent store: batch of %ui transitions, %ui rows, rc:%i",
