@@ -337,9 +337,10 @@ ngx_http_intent_chain_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     chainp = ngx_array_push(&cmcf->chains);
-    chain->registered = ngx_http_intent_add_chain(cf, &chain->name);
 
-    if (chainp == NULL || chain->registered == NULL) {
+    if (chainp == NULL
+        || ngx_http_intent_add_chain(cf, &chain->name) == NULL)
+    {
         return NGX_CONF_ERROR;
     }
 

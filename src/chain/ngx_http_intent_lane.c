@@ -14,7 +14,7 @@
 #define NGX_HTTP_INTENT_LANE_TRIES    120    /* so often, and then */
 #define NGX_HTTP_INTENT_LANE_LATER    2000
 #define NGX_HTTP_INTENT_LANE_IDLE    5000
-#define NGX_HTTP_INTENT_LANE_BACKOFF 5000
+#define NGX_HTTP_INTENT_LANE_AGAIN   1000    /* after it was given up */
 
 
 static void ngx_http_intent_lane_timer(ngx_event_t *ev);
@@ -857,7 +857,7 @@ ngx_http_intent_lane_away(ngx_http_intent_lane_t *lane)
     }
 
     if (lane->session) {
-        ngx_http_intent_lane_try(lane, NGX_HTTP_INTENT_LANE_BACKOFF / 5);
+        ngx_http_intent_lane_try(lane, NGX_HTTP_INTENT_LANE_AGAIN);
     }
 }
 

@@ -58,7 +58,6 @@ typedef struct {
 
     ngx_http_intent_lane_t           *lanes;     /* one for each signer */
 
-    ngx_http_intent_name_t           *registered;
     u_char                           *file;
     ngx_uint_t                        line;
 } ngx_http_intent_chain_conf_t;
