@@ -47,6 +47,10 @@ typedef struct {
     ngx_str_t                   gas_cost;       /* wei, decimal; empty: null */
     ngx_str_t                   error;          /* empty: null */
 
+    /* of a signed intent, for its call; not in the JSON */
+    ngx_str_t                   nonce;          /* decimal; empty: null */
+    ngx_str_t                   signature;      /* bytes; empty: null */
+
     ngx_uint_t                  status;         /* ngx_http_intent_status_e */
     ngx_uint_t                  attempts;
     ngx_uint_t                  confirmations;
@@ -115,6 +119,8 @@ typedef struct {
     ngx_uint_t                  refused;        /* set by record: Postgres
                                                    holds another version of
                                                    it, nothing was written */
+    void                       *data;           /* the record function's;
+                                                   NULL for most */
 } ngx_http_intent_change_t;
 
 
@@ -253,6 +259,25 @@ ngx_array_t *ngx_http_intent_stats(void);
 
 /* seconds from a monotonic clock, for what intent_*_seconds observe */
 double ngx_http_intent_seconds(void);
+
+
+/* ---- other state in shared memory ---- */
+
+typedef struct {
+    ngx_str_t                   key;
+    size_t                      size;
+    void                       *addr;
+} ngx_http_intent_shared_t;
+
+/*
+ * During configuration: asks for size bytes of the zone, zeroed when they are
+ * made, and the same ones in every worker and after a reload with the same
+ * key and size.  addr is NULL until the configuration is taken, and without an
+ * intent_zone; whoever may be killed writes there, so it is not trusted, and
+ * nothing in it is a lock.  NULL: no memory.
+ */
+ngx_http_intent_shared_t *ngx_http_intent_shared_add(ngx_conf_t *cf,
+    ngx_str_t *key, size_t size);
 
 
 /* ---- the life of a worker ---- */

@@ -15,13 +15,28 @@ typedef struct {
     ngx_array_t                 chains;     /* ngx_http_intent_name_t * */
     ngx_array_t                 observers;  /* ngx_http_intent_observer_pt */
     ngx_array_t                 stats;      /* ngx_http_intent_stat_t * */
+    ngx_array_t                 shared;     /* ngx_http_intent_shared_t * */
 } ngx_http_intent_main_conf_t;
+
+
+/* in the zone */
+typedef struct ngx_http_intent_block_s  ngx_http_intent_block_t;
+
+struct ngx_http_intent_block_s {
+    ngx_http_intent_block_t    *next;
+    size_t                      size;
+    size_t                      len;        /* of the key */
+    u_char                     *key;
+    void                       *data;
+};
 
 
 /* the main conf of the running cycle; NULL without an http block */
 ngx_http_intent_main_conf_t *ngx_http_intent_main_conf(void);
 
 ngx_int_t ngx_http_intent_stat_init_zone(ngx_shm_zone_t *zone, void *data);
+ngx_int_t ngx_http_intent_shared_init_zone(ngx_shm_zone_t *zone,
+    ngx_array_t *shared, ngx_http_intent_block_t **blocks);
 void ngx_http_intent_stat_init_process(ngx_http_intent_main_conf_t *imcf);
 
 void ngx_http_intent_id_init_process(void);

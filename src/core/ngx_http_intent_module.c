@@ -214,6 +214,9 @@ ngx_http_intent_create_main_conf(ngx_conf_t *cf)
            != NGX_OK
         || ngx_array_init(&imcf->stats, cf->pool, 64,
                           sizeof(ngx_http_intent_stat_t *))
+           != NGX_OK
+        || ngx_array_init(&imcf->shared, cf->pool, 8,
+                          sizeof(ngx_http_intent_shared_t *))
            != NGX_OK)
     {
         return NULL;

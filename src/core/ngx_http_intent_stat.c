@@ -18,7 +18,7 @@
 
 
 #define NGX_HTTP_INTENT_STAT_MAGIC    0x696e74656e740001ULL
-#define NGX_HTTP_INTENT_STAT_LAYOUT   1
+#define NGX_HTTP_INTENT_STAT_LAYOUT   2
 #define NGX_HTTP_INTENT_STAT_SLOTS    16
 #define NGX_HTTP_INTENT_STAT_KEY_LEN  232
 #define NGX_HTTP_INTENT_STAT_NONE     ((ngx_uint_t) -1)
@@ -45,6 +45,8 @@ typedef struct {
 
     ngx_http_intent_stat_key_t  *keys;
     ngx_atomic_t                *cells;     /* SLOTS rows of max_cells */
+
+    ngx_http_intent_block_t     *blocks;    /* what is no statistic */
 } ngx_http_intent_stat_zone_t;
 
 
@@ -191,7 +193,7 @@ ngx_http_intent_stat_init_zone(ngx_shm_zone_t *zone, void *data)
     ngx_qsort(stats, imcf->stats.nelts, sizeof(ngx_http_intent_stat_t *),
               ngx_http_intent_stat_cmp);
 
-    return NGX_OK;
+    return ngx_http_intent_shared_init_zone(zone, &imcf->shared, &z->blocks);
 }
 
 

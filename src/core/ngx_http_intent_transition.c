@@ -74,6 +74,15 @@ ngx_http_intent_transition(ngx_http_intent_transition_t *t)
         in->status = ch->to;
         in->version++;
         in->updated_at = now;
+
+        /*
+         * What a duplicate is told is made of the row as it is then, which
+         * knows when it was created and not when this was
+         */
+
+        if (ch->from == NGX_HTTP_INTENT_NEW) {
+            in->updated_at = in->created_at;
+        }
     }
 
     rc = t->record(t);

@@ -215,6 +215,31 @@ size_t evm_abi_revert_reason(const uint8_t *data, size_t len, char *out,
     size_t size);
 
 
+/* ---- EIP-712, structs of elementary types ---- */
+
+/*
+ * The domain separator over name, version and chainId, and, where it is not
+ * NULL, verifyingContract.
+ */
+void evm_eip712_domain(const char *name, size_t name_len, const char *version,
+    size_t version_len, uint64_t chain_id, const uint8_t *verifying_contract,
+    uint8_t out[32]);
+
+/*
+ * hashStruct() of a struct whose encodeType() is the text type_string
+ * ("Mail(address to,string contents)"); as many types as values, and what a
+ * value is as for evm_abi_encode().  EVM_RANGE: a value does not fit its
+ * type.
+ */
+int evm_eip712_struct(const char *type_string, size_t len,
+    const evm_abi_type_t *types, const evm_abi_value_t *values, size_t n,
+    uint8_t out[32]);
+
+/* what is signed: keccak256(0x1901 || domain || struct) */
+void evm_eip712_digest(const uint8_t domain[32], const uint8_t hash[32],
+    uint8_t out[32]);
+
+
 /* ---- secp256k1 ---- */
 
 /*
@@ -244,19 +269,31 @@ int evm_sign(const uint8_t hash[32], const uint8_t key[32],
 int evm_recover(const uint8_t hash[32], const evm_signature_t *sig,
     uint8_t address[20]);
 
+/*
+ * The forms in which a signature comes: r, s and v (27, 28, 0 or 1) of 65
+ * bytes, or r and yParityAndS of 64 (EIP-2098).  EVM_ERROR for anything else.
+ * Whether s is low is evm_recover()'s to say.
+ */
+int evm_signature_parse(const uint8_t *p, size_t len, evm_signature_t *sig);
+
 /* clears memory in a way the compiler does not take away */
 void evm_wipe(void *p, size_t len);
 
 
 /* ---- transactions ---- */
 
-/* EIP-1559 (type 2), access list always empty */
+/*
+ * EIP-1559 (type 2), access list always empty; or, for chains that do not
+ * know it, what there was before (EIP-155), where max_fee_per_gas is the price
+ * of gas and max_priority_fee_per_gas is not used.
+ */
 typedef struct {
-    uint64_t        chain_id;
+    uint64_t        chain_id;                   /* legacy: below 2^63 - 18 */
     uint64_t        nonce;
     evm_u256_t      max_priority_fee_per_gas;   /* wei */
     evm_u256_t      max_fee_per_gas;            /* wei */
     uint64_t        gas_limit;
+    unsigned        legacy;
     unsigned        create;                     /* no "to": a new contract */
     uint8_t         to[20];
     evm_u256_t      value;                      /* wei */
@@ -268,8 +305,8 @@ typedef struct {
 #define EVM_TX_MAX_LEN(data_len)  ((data_len) + 512)
 
 /*
- * The hash that is signed: keccak256(0x02 || rlp([...])).  EVM_RANGE: a
- * data_len beyond all memory.  Nothing here checks what a node checks (fees,
+ * The hash that is signed: keccak256(0x02 || rlp([...])), legacy without the
+ * 0x02.  EVM_RANGE: a data_len beyond all memory, a chain id too high.  Nothing here checks what a node checks (fees,
  * the intrinsic gas, the nonce below 2^64 - 1).
  */
 int evm_tx_signing_hash(const evm_tx_t *tx, uint8_t hash[32]);
@@ -283,11 +320,12 @@ int evm_tx_sign(const evm_tx_t *tx, const uint8_t key[32], uint8_t *raw,
     size_t *n, uint8_t hash[32]);
 
 /*
- * The reverse, for signed type-2 bytes that came from elsewhere (a remote
- * signer): fills tx (its data points into raw), the signer's address and the
- * hash.  EVM_ERROR for anything that is not exactly one canonical signed
- * type-2 transaction: a non-empty access list, a high s, a chain id, nonce or
- * gas limit beyond 64 bits too.
+ * The reverse, for signed bytes that came from elsewhere (a remote signer):
+ * fills tx (its data points into raw; both fees of a legacy one are its price
+ * of gas), the signer's address and the hash.  EVM_ERROR for anything that is
+ * not exactly one canonical signed transaction of type 2, or legacy with a
+ * chain id: a non-empty access list, a high s, a chain id, nonce or gas limit
+ * beyond 64 bits too.
  */
 int evm_tx_decode(const uint8_t *raw, size_t len, evm_tx_t *tx,
     uint8_t from[20], uint8_t hash[32]);

@@ -24,8 +24,6 @@ static const char *evm_abi_type_error(const char *s, size_t len);
 static void evm_abi_selector(const char *name, size_t len,
     evm_abi_function_t *fn);
 static size_t evm_abi_type_name(const evm_abi_type_t *t, char *out);
-static int evm_abi_is_dynamic(const evm_abi_type_t *t);
-static int evm_abi_check(const evm_abi_type_t *t, const evm_abi_value_t *v);
 static int evm_abi_is_filled(const uint8_t *p, size_t len, uint8_t with);
 
 
@@ -410,14 +408,14 @@ evm_abi_encode(const evm_abi_function_t *fn, const evm_abi_value_t *values,
 }
 
 
-static int
+int
 evm_abi_is_dynamic(const evm_abi_type_t *t)
 {
     return t->type == EVM_ABI_BYTES || t->type == EVM_ABI_STRING;
 }
 
 
-static int
+int
 evm_abi_check(const evm_abi_type_t *t, const evm_abi_value_t *v)
 {
     int       ok;

@@ -43,4 +43,11 @@ int evm_hex_value(char c);
 void evm_rlp_bytes_header(evm_rlp_t *rlp, const void *p, size_t len);
 
 
+/* bytes and string, whose values are data and len */
+int evm_abi_is_dynamic(const evm_abi_type_t *t);
+
+/* EVM_RANGE: the value is none of its type */
+int evm_abi_check(const evm_abi_type_t *t, const evm_abi_value_t *v);
+
+
 #endif /* _EVM_INTERNAL_H_INCLUDED_ */

@@ -188,6 +188,49 @@ evm_recover(const uint8_t hash[32], const evm_signature_t *sig,
 }
 
 
+int
+evm_signature_parse(const uint8_t *p, size_t len, evm_signature_t *sig)
+{
+    unsigned  v;
+
+    switch (len) {
+
+    case 64:
+
+        /* EIP-2098: a low s leaves its highest bit to the parity */
+
+        v = p[32] >> 7;
+        break;
+
+    case 65:
+        v = p[64];
+
+        if (v == 27 || v == 28) {
+            v -= 27;
+        }
+
+        break;
+
+    default:
+        return EVM_ERROR;
+    }
+
+    if (v > 1) {
+        return EVM_ERROR;
+    }
+
+    memcpy(sig->r, p, 32);
+    memcpy(sig->s, p + 32, 32);
+    sig->y_parity = v;
+
+    if (len == 64) {
+        sig->s[0] &= 0x7f;
+    }
+
+    return EVM_OK;
+}
+
+
 void
 evm_wipe(void *p, size_t len)
 {

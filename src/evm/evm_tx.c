@@ -1,12 +1,19 @@
 
 /*
- * EIP-1559 transactions: https://eips.ethereum.org/EIPS/eip-1559
+ * Transactions: https://eips.ethereum.org/EIPS/eip-1559
  *
  *     0x02 || rlp([chain_id, nonce, max_priority_fee_per_gas,
  *                  max_fee_per_gas, gas_limit, to, value, data, access_list,
  *                  y_parity, r, s])
  *
- * What is signed ends at the access list.  Both forms are made of three
+ * and before that, with the chain id of EIP-155:
+ *
+ *     rlp([nonce, gas_price, gas_limit, to, value, data, v, r, s])
+ *
+ * where v is 35 + 2 * chain_id + y_parity, and what is signed has chain_id, 0
+ * and 0 in place of v, r and s.
+ *
+ * What is signed ends at the access list.  All forms are made of three
  * pieces, head, data and tail, so that the calldata is never copied only to
  * be hashed.
  */
@@ -20,10 +27,12 @@
 /* the type and two list or string headers, 2 * 9 + 1; the fields, 147 */
 #define EVM_TX_HEAD_LEN   192
 
-/* the empty access list, y parity, r and s: 1 + 1 + 33 + 33 */
-#define EVM_TX_TAIL_LEN   68
+/* the empty access list and y parity, or v, then r and s: 9 + 33 + 33 */
+#define EVM_TX_TAIL_LEN   75
 
-#define EVM_RLP_EMPTY_LIST  0xc0
+/* v of a legacy transaction is below 2^64 */
+#define EVM_TX_LEGACY_V   35
+#define EVM_TX_LEGACY_MAX_CHAIN_ID  ((UINT64_MAX - EVM_TX_LEGACY_V - 1) / 2)
 
 
 typedef struct {
@@ -41,11 +50,18 @@ typedef struct {
 static int evm_tx_head(const evm_tx_t *tx, size_t tail_len,
     evm_tx_head_t *head);
 static void evm_tx_fields(const evm_tx_t *tx, evm_rlp_t *rlp);
-static size_t evm_tx_tail(const evm_signature_t *sig,
+static size_t evm_tx_unsigned_tail(const evm_tx_t *tx,
+    uint8_t tail[EVM_TX_TAIL_LEN]);
+static size_t evm_tx_tail(const evm_tx_t *tx, const evm_signature_t *sig,
     uint8_t tail[EVM_TX_TAIL_LEN]);
 static void evm_tx_scalar(evm_rlp_t *rlp, const uint8_t be[32]);
 static int evm_tx_read(evm_tx_reader_t *r, evm_tx_t *tx,
     evm_signature_t *sig);
+static int evm_tx_read_legacy(evm_tx_reader_t *r, evm_tx_t *tx,
+    evm_signature_t *sig);
+static int evm_tx_read_v(evm_tx_reader_t *r, evm_tx_t *tx,
+    evm_signature_t *sig);
+static int evm_tx_read_scalars(evm_tx_reader_t *r, evm_signature_t *sig);
 static int evm_tx_read_bytes(evm_tx_reader_t *r, const uint8_t **data,
     size_t *len);
 static int evm_tx_read_u256(evm_tx_reader_t *r, evm_u256_t *v);
@@ -58,20 +74,25 @@ static int evm_tx_read_signature(evm_tx_reader_t *r, evm_signature_t *sig);
 int
 evm_tx_signing_hash(const evm_tx_t *tx, uint8_t hash[32])
 {
-    uint8_t        tail;
+    size_t         tail_len;
+    uint8_t        tail[EVM_TX_TAIL_LEN];
     evm_keccak_t   keccak;
     evm_tx_head_t  head;
 
-    tail = EVM_RLP_EMPTY_LIST;
+    if (tx->legacy && tx->chain_id > EVM_TX_LEGACY_MAX_CHAIN_ID) {
+        return EVM_RANGE;
+    }
 
-    if (evm_tx_head(tx, sizeof(tail), &head) != EVM_OK) {
+    tail_len = evm_tx_unsigned_tail(tx, tail);
+
+    if (evm_tx_head(tx, tail_len, &head) != EVM_OK) {
         return EVM_RANGE;
     }
 
     evm_keccak_init(&keccak);
     evm_keccak_update(&keccak, head.bytes, head.len);
     evm_keccak_update(&keccak, tx->data, tx->data_len);
-    evm_keccak_update(&keccak, &tail, sizeof(tail));
+    evm_keccak_update(&keccak, tail, tail_len);
     evm_keccak_final(&keccak, hash);
 
     return EVM_OK;
@@ -98,7 +119,7 @@ evm_tx_sign(const evm_tx_t *tx, const uint8_t key[32], uint8_t *raw,
         return rc;
     }
 
-    tail_len = evm_tx_tail(&sig, tail);
+    tail_len = evm_tx_tail(tx, &sig, tail);
 
     rc = evm_tx_head(tx, tail_len, &head);
     if (rc != EVM_OK) {
@@ -149,7 +170,7 @@ evm_tx_head(const evm_tx_t *tx, size_t tail_len, evm_tx_head_t *head)
 
     rlp.buf = head->bytes;
     rlp.size = sizeof(head->bytes);
-    rlp.len = 1;
+    rlp.len = tx->legacy ? 0 : 1;
     rlp.overflow = 0;
 
     evm_rlp_list(&rlp, fields.len + tx->data_len + tail_len);
@@ -164,9 +185,16 @@ evm_tx_head(const evm_tx_t *tx, size_t tail_len, evm_tx_head_t *head)
 static void
 evm_tx_fields(const evm_tx_t *tx, evm_rlp_t *rlp)
 {
-    evm_rlp_u64(rlp, tx->chain_id);
+    if (!tx->legacy) {
+        evm_rlp_u64(rlp, tx->chain_id);
+    }
+
     evm_rlp_u64(rlp, tx->nonce);
-    evm_rlp_u256(rlp, &tx->max_priority_fee_per_gas);
+
+    if (!tx->legacy) {
+        evm_rlp_u256(rlp, &tx->max_priority_fee_per_gas);
+    }
+
     evm_rlp_u256(rlp, &tx->max_fee_per_gas);
     evm_rlp_u64(rlp, tx->gas_limit);
     evm_rlp_bytes(rlp, tx->to, tx->create ? 0 : EVM_ADDRESS_LEN);
@@ -176,7 +204,7 @@ evm_tx_fields(const evm_tx_t *tx, evm_rlp_t *rlp)
 
 
 static size_t
-evm_tx_tail(const evm_signature_t *sig, uint8_t tail[EVM_TX_TAIL_LEN])
+evm_tx_unsigned_tail(const evm_tx_t *tx, uint8_t tail[EVM_TX_TAIL_LEN])
 {
     evm_rlp_t  rlp;
 
@@ -185,8 +213,38 @@ evm_tx_tail(const evm_signature_t *sig, uint8_t tail[EVM_TX_TAIL_LEN])
     rlp.len = 0;
     rlp.overflow = 0;
 
-    evm_rlp_list(&rlp, 0);
-    evm_rlp_u64(&rlp, sig->y_parity);
+    if (tx->legacy) {
+        evm_rlp_u64(&rlp, tx->chain_id);
+        evm_rlp_u64(&rlp, 0);
+        evm_rlp_u64(&rlp, 0);
+
+    } else {
+        evm_rlp_list(&rlp, 0);
+    }
+
+    return rlp.len;
+}
+
+
+static size_t
+evm_tx_tail(const evm_tx_t *tx, const evm_signature_t *sig,
+    uint8_t tail[EVM_TX_TAIL_LEN])
+{
+    evm_rlp_t  rlp;
+
+    rlp.buf = tail;
+    rlp.size = EVM_TX_TAIL_LEN;
+    rlp.len = 0;
+    rlp.overflow = 0;
+
+    if (tx->legacy) {
+        evm_rlp_u64(&rlp, EVM_TX_LEGACY_V + 2 * tx->chain_id + sig->y_parity);
+
+    } else {
+        evm_rlp_list(&rlp, 0);
+        evm_rlp_u64(&rlp, sig->y_parity);
+    }
+
     evm_tx_scalar(&rlp, sig->r);
     evm_tx_scalar(&rlp, sig->s);
 
@@ -210,7 +268,7 @@ int
 evm_tx_decode(const uint8_t *raw, size_t len, evm_tx_t *tx, uint8_t from[20],
     uint8_t hash[32])
 {
-    int              list;
+    int              rc, list;
     size_t           n;
     uint8_t          digest[32], signer[20];
     evm_tx_t         t;
@@ -218,11 +276,13 @@ evm_tx_decode(const uint8_t *raw, size_t len, evm_tx_t *tx, uint8_t from[20],
     evm_signature_t  sig;
     evm_tx_reader_t  r;
 
-    if (len < 2 || raw[0] != EVM_TX_TYPE) {
+    if (len < 2) {
         return EVM_ERROR;
     }
 
-    p = raw + 1;
+    /* a legacy one begins with its list, which the next check finds */
+
+    p = (raw[0] == EVM_TX_TYPE) ? raw + 1 : raw;
 
     if (evm_rlp_next(&p, raw + len, &r.pos, &n, &list) != EVM_OK
         || !list || p != raw + len)
@@ -232,7 +292,10 @@ evm_tx_decode(const uint8_t *raw, size_t len, evm_tx_t *tx, uint8_t from[20],
 
     r.end = r.pos + n;
 
-    if (evm_tx_read(&r, &t, &sig) != EVM_OK || r.pos != r.end) {
+    rc = (raw[0] == EVM_TX_TYPE) ? evm_tx_read(&r, &t, &sig)
+                                 : evm_tx_read_legacy(&r, &t, &sig);
+
+    if (rc != EVM_OK || r.pos != r.end) {
         return EVM_ERROR;
     }
 
@@ -271,6 +334,50 @@ evm_tx_read(evm_tx_reader_t *r, evm_tx_t *tx, evm_signature_t *sig)
     }
 
     return evm_tx_read_signature(r, sig);
+}
+
+
+static int
+evm_tx_read_legacy(evm_tx_reader_t *r, evm_tx_t *tx, evm_signature_t *sig)
+{
+    memset(tx, 0, sizeof(*tx));
+
+    tx->legacy = 1;
+
+    if (evm_tx_read_u64(r, &tx->nonce) != EVM_OK
+        || evm_tx_read_u256(r, &tx->max_fee_per_gas) != EVM_OK
+        || evm_tx_read_u64(r, &tx->gas_limit) != EVM_OK
+        || evm_tx_read_to(r, tx) != EVM_OK
+        || evm_tx_read_u256(r, &tx->value) != EVM_OK
+        || evm_tx_read_bytes(r, &tx->data, &tx->data_len) != EVM_OK
+        || evm_tx_read_v(r, tx, sig) != EVM_OK)
+    {
+        return EVM_ERROR;
+    }
+
+    tx->max_priority_fee_per_gas = tx->max_fee_per_gas;
+
+    return evm_tx_read_scalars(r, sig);
+}
+
+
+/* 27 and 28 are from before EIP-155: good on every chain, so on none here */
+
+static int
+evm_tx_read_v(evm_tx_reader_t *r, evm_tx_t *tx, evm_signature_t *sig)
+{
+    uint64_t  v;
+
+    if (evm_tx_read_u64(r, &v) != EVM_OK || v < EVM_TX_LEGACY_V + 2) {
+        return EVM_ERROR;
+    }
+
+    v -= EVM_TX_LEGACY_V;
+
+    tx->chain_id = v / 2;
+    sig->y_parity = (unsigned) (v % 2);
+
+    return EVM_OK;
 }
 
 
@@ -365,14 +472,22 @@ evm_tx_read_access_list(evm_tx_reader_t *r)
 static int
 evm_tx_read_signature(evm_tx_reader_t *r, evm_signature_t *sig)
 {
-    uint64_t    parity;
-    evm_u256_t  v;
+    uint64_t  parity;
 
     if (evm_tx_read_u64(r, &parity) != EVM_OK || parity > 1) {
         return EVM_ERROR;
     }
 
     sig->y_parity = (unsigned) parity;
+
+    return evm_tx_read_scalars(r, sig);
+}
+
+
+static int
+evm_tx_read_scalars(evm_tx_reader_t *r, evm_signature_t *sig)
+{
+    evm_u256_t  v;
 
     if (evm_tx_read_u256(r, &v) != EVM_OK) {
         return EVM_ERROR;

@@ -234,6 +234,47 @@ compare('decoded transactions of viem', count, () => {
     return [[`decode ${t.raw}`, `${t.from} ${t.hash} ${t.fields}`]];
 });
 
+/* and those from before EIP-1559, where "-" stands for the tip */
+
+const legacy = [];
+
+for (let i = 0; i < count; i++) {
+    const { chainId, nonce, maxFeePerGas, gas, to, value, data } =
+        transaction();
+
+    /* viem wants a double for the chain id here */
+
+    const tx = { type: 'legacy', chainId: Number(chainId % 2n ** 50n) || 1, nonce,
+                 gasPrice: maxFeePerGas, gas, to, value, data };
+    const key = randomKey();
+    const account = privateKeyToAccount(key);
+    const raw = await account.signTransaction(tx);
+
+    legacy.push({
+        key, raw,
+        fields: [tx.chainId, tx.nonce, '-', tx.gasPrice, tx.gas, tx.to ?? '-',
+                 tx.value, tx.data].join(' '),
+        from: account.address.toLowerCase(),
+        hash: viem.keccak256(raw),
+    });
+}
+
+next = 0;
+
+compare('signed legacy transactions', count, () => {
+    const t = legacy[next++];
+
+    return [[`sign ${t.key} ${t.fields}`, `${t.raw} ${t.hash}`]];
+});
+
+next = 0;
+
+compare('decoded legacy transactions of viem', count, () => {
+    const t = legacy[next++];
+
+    return [[`decode ${t.raw}`, `${t.from} ${t.hash} ${t.fields}`]];
+});
+
 /*
  * One byte changed: what viem still takes has its fields and its signer, and
  * what it does not take, or would write differently, is refused.
@@ -482,6 +523,128 @@ compare('revert reasons', count, () => {
 
     return [[`reason ${revert}`, hexOfText(reason || 'execution reverted')]];
 });
+
+
+/* typed data: random structs of elementary types, signed in every form */
+
+const typed = [];
+
+for (let i = 0; i < Math.ceil(count / 5); i++) {
+    const domain = { name: text(), version: text(), chainId: number(64) };
+
+    if (below(2)) {
+        domain.verifyingContract = bytes(20);
+    }
+
+    const primaryType = identifier();
+    const members = Array.from({ length: below(20) ? below(9) : below(38) },
+                               (_, i) => ({ name: identifier() + i,
+                                            type: randomType() }));
+    const values = members.map((m) => argument(m.type));
+
+    const data = {
+        domain, primaryType, types: { [primaryType]: members },
+        message: Object.fromEntries(members.map((m, i) => [m.name,
+                                                           values[i][0]])),
+    };
+
+    const account = privateKeyToAccount(randomKey());
+
+    typed.push({
+        data, values, members, account,
+        domain: viem.hashDomain({
+            domain,
+            types: { EIP712Domain: viem.getTypesForEIP712Domain({ domain }) },
+        }),
+        struct: viem.hashStruct({ data: data.message, primaryType,
+                                  types: data.types }),
+        digest: viem.hashTypedData(data),
+        signature: await account.signTypedData(data),
+    });
+}
+
+next = 0;
+
+compare('domains', typed.length, () => {
+    const { data: { domain }, domain: want } = typed[next++];
+
+    return [[
+        `domain ${hexOfText(domain.name)} ${hexOfText(domain.version)} `
+        + `${domain.chainId} ${domain.verifyingContract ?? '-'}`,
+        want,
+    ]];
+});
+
+next = 0;
+
+compare('structs', typed.length, () => {
+    const t = typed[next++];
+    const members = t.members.map((m) => `${m.type} ${m.name}`);
+    const type = `${t.data.primaryType}(${members.join()})`;
+
+    return [[
+        [`struct ${hexOfText(type)}`,
+         ...t.members.map((m, i) => `${m.type} ${t.values[i][1]}`)].join(' '),
+        t.struct,
+    ]];
+});
+
+next = 0;
+
+compare('digests and their signers', typed.length, () => {
+    const { domain, struct, digest, signature, account } = typed[next++];
+    const { r, s, yParity } = viem.parseSignature(signature);
+    const rs = r + s.slice(2);
+    const compact = viem.serializeCompactSignature(
+        viem.signatureToCompactSignature({ r, s, yParity }));
+    const highS = r + word(ORDER - BigInt(s)).slice(2)
+                  + (yParity ? '1b' : '1c');
+    const signer = account.address.toLowerCase();
+
+    return [
+        [`digest ${domain} ${struct}`, digest],
+        [`signer ${digest} ${signature}`, signer],
+        [`signer ${digest} ${rs}0${yParity}`, signer],
+        [`signer ${digest} ${compact}`, signer],
+        [`signer ${digest} ${highS}`, RANGE],
+        [`signer ${digest} ${rs}`
+         + pick(['02', '1a', '1d', '25', 'ff', '001b']), ERROR],
+        [`signer ${digest} ${rs.slice(0, -2)}`, ERROR],
+    ];
+});
+
+/* one bit flipped: nobody's, or somebody else's, as viem has it */
+
+next = 0;
+
+const flipped = [];
+
+for (const { digest, signature } of typed) {
+    const bit = below(64 * 8);
+    const raw = Buffer.from(signature.slice(2), 'hex');
+    let want = ERROR;
+
+    raw[bit >> 3] ^= 1 << (bit & 7);
+
+    const bad = '0x' + raw.toString('hex');
+
+    if (BigInt('0x' + bad.slice(66, 130)) > ORDER / 2n) {
+        want = RANGE;
+
+    } else {
+        try {
+            want = (await viem.recoverAddress({ hash: digest, signature: bad }))
+                   .toLowerCase();
+
+        } catch {
+            /* no such point */
+        }
+    }
+
+    flipped.push([`signer ${digest} ${bad}`, want]);
+}
+
+groups.push({ name: 'signatures with a bit flipped', cases: flipped });
 
 
 /* all at once through one driver */

@@ -14,6 +14,12 @@
  *          <to> <value> <data>                the raw transaction and its hash
  *     decode <raw>                            from, hash and the fields
  *     reason <bytes>                          the text's bytes
+ *     domain <name> <version> <chain id> <contract>
+ *                                             its separator; texts as bytes
+ *     struct <encodeType> [<type> <word or bytes>]...
+ *                                             hashStruct()
+ *     digest <domain> <struct>
+ *     signer <hash> <signature>               who signed it
  */
 
 
@@ -25,7 +31,7 @@
 #include "evm.h"
 
 
-#define DRIVER_MAX_WORDS  40
+#define DRIVER_MAX_WORDS  80
 #define DRIVER_MAX_BYTES  (1024 * 1024)
 
 
@@ -61,6 +67,10 @@ static int driver_call(const driver_line_t *line);
 static int driver_sign(const driver_line_t *line);
 static int driver_decode(const driver_line_t *line);
 static int driver_reason(const driver_line_t *line);
+static int driver_domain(const driver_line_t *line);
+static int driver_struct(const driver_line_t *line);
+static int driver_digest(const driver_line_t *line);
+static int driver_signer(const driver_line_t *line);
 
 
 static const driver_command_t  driver_commands[] = {
@@ -73,6 +83,10 @@ static const driver_command_t  driver_commands[] = {
     { "sign",    10, driver_sign },
     { "decode",   2, driver_decode },
     { "reason",   2, driver_reason },
+    { "domain",   5, driver_domain },
+    { "struct",   2, driver_struct },
+    { "digest",   3, driver_digest },
+    { "signer",   3, driver_signer },
     { NULL,       0, NULL }
 };
 
@@ -380,6 +394,20 @@ driver_call(const driver_line_t *line)
 }
 
 
+/* "-": there was none before EIP-1559 */
+
+static int
+driver_tip(const char *word, evm_tx_t *tx)
+{
+    if (strcmp(word, "-") == 0) {
+        tx->legacy = 1;
+        return EVM_OK;
+    }
+
+    return driver_number(word, &tx->max_priority_fee_per_gas);
+}
+
+
 static int
 driver_sign(const driver_line_t *line)
 {
@@ -396,7 +424,7 @@ driver_sign(const driver_line_t *line)
     if (driver_fixed(w[1], key, 32) != EVM_OK
         || driver_u64(w[2], &tx.chain_id) != EVM_OK
         || driver_u64(w[3], &tx.nonce) != EVM_OK
-        || driver_number(w[4], &tx.max_priority_fee_per_gas) != EVM_OK
+        || driver_tip(w[4], &tx) != EVM_OK
         || driver_number(w[5], &tx.max_fee_per_gas) != EVM_OK
         || driver_u64(w[6], &tx.gas_limit) != EVM_OK
         || driver_number(w[8], &tx.value) != EVM_OK
@@ -451,7 +479,14 @@ driver_decode(const driver_line_t *line)
     driver_print_bytes(hash, 32, ' ');
     driver_print_u64(tx.chain_id, ' ');
     driver_print_u64(tx.nonce, ' ');
-    driver_print_number(&tx.max_priority_fee_per_gas, ' ');
+
+    if (tx.legacy) {
+        fputs("- ", stdout);
+
+    } else {
+        driver_print_number(&tx.max_priority_fee_per_gas, ' ');
+    }
+
     driver_print_number(&tx.max_fee_per_gas, ' ');
     driver_print_u64(tx.gas_limit, ' ');
 
@@ -485,4 +520,141 @@ driver_reason(const driver_line_t *line)
     driver_print_bytes(driver_out, n, '\n');
 
     return EVM_OK;
+}
+
+
+static int
+driver_domain(const driver_line_t *line)
+{
+    size_t        name, version;
+    uint8_t       contract[20], hash[32];
+    uint64_t      chain_id;
+    char *const  *w;
+
+    w = line->word;
+    name = sizeof(driver_in);
+
+    if (driver_bytes(w[1], driver_in, &name) != EVM_OK) {
+        return EVM_ERROR;
+    }
+
+    version = sizeof(driver_in) - name;
+
+    if (driver_bytes(w[2], driver_in + name, &version) != EVM_OK
+        || driver_u64(w[3], &chain_id) != EVM_OK
+        || (strcmp(w[4], "-") != 0
+            && driver_fixed(w[4], contract, 20) != EVM_OK))
+    {
+        return EVM_ERROR;
+    }
+
+    evm_eip712_domain((char *) driver_in, name, (char *) driver_in + name,
+                      version, chain_id,
+                      strcmp(w[4], "-") ? contract : NULL, hash);
+    driver_print_bytes(hash, 32, '\n');
+
+    return EVM_OK;
+}
+
+
+static int
+driver_struct(const driver_line_t *line)
+{
+    int               rc;
+    size_t            type, n, used;
+    uint8_t           hash[32];
+    unsigned          i;
+    const char       *word;
+    evm_abi_type_t    types[DRIVER_MAX_WORDS / 2];
+    evm_abi_value_t   values[DRIVER_MAX_WORDS / 2];
+
+    memset(values, 0, sizeof(values));
+    type = sizeof(driver_in);
+
+    if (driver_bytes(line->word[1], driver_in, &type) != EVM_OK) {
+        return EVM_ERROR;
+    }
+
+    used = type;
+
+    for (i = 0; 2 * i + 3 < line->n; i++) {
+        word = line->word[2 * i + 2];
+
+        if (evm_abi_type_parse(word, strlen(word), &types[i]) != EVM_OK) {
+            return EVM_ERROR;
+        }
+
+        n = sizeof(driver_in) - used;
+        word = line->word[2 * i + 3];
+
+        if (driver_bytes(word, driver_in + used, &n) != EVM_OK) {
+            return EVM_ERROR;
+        }
+
+        if (types[i].type == EVM_ABI_BYTES || types[i].type == EVM_ABI_STRING)
+        {
+            values[i].data = driver_in + used;
+            values[i].len = n;
+            used += n;
+
+        } else if (driver_fixed(word, values[i].word, 32) != EVM_OK) {
+            return EVM_ERROR;
+        }
+    }
+
+    rc = evm_eip712_struct((char *) driver_in, type, types, values, i, hash);
+
+    if (rc == EVM_OK) {
+        driver_print_bytes(hash, 32, '\n');
+    }
+
+    return rc;
+}
+
+
+static int
+driver_digest(const driver_line_t *line)
+{
+    uint8_t  domain[32], hash[32], digest[32];
+
+    if (driver_fixed(line->word[1], domain, 32) != EVM_OK
+        || driver_fixed(line->word[2], hash, 32) != EVM_OK)
+    {
+        return EVM_ERROR;
+    }
+
+    evm_eip712_digest(domain, hash, digest);
+    driver_print_bytes(digest, 32, '\n');
+
+    return EVM_OK;
+}
+
+
+static int
+driver_signer(const driver_line_t *line)
+{
+    int              rc;
+    size_t           n;
+    uint8_t          hash[32], address[20];
+    evm_signature_t  sig;
+
+    n = sizeof(driver_in);
+
+    if (driver_fixed(line->word[1], hash, 32) != EVM_OK
+        || driver_bytes(line->word[2], driver_in, &n) != EVM_OK)
+    {
+        return EVM_ERROR;
+    }
+
+    rc = evm_signature_parse(driver_in, n, &sig);
+
+    if (rc == EVM_OK) {
+        rc = evm_recover(hash, &sig, address);
+    }
+
+    if (rc == EVM_OK) {
+        driver_print_bytes(address, 20, '\n');
+    }
+
+    return rc;
 }

@@ -1,7 +1,7 @@
 
 /*
- * Type-2 transactions: signed ones from elsewhere, and everything that is
- * nearly one.
+ * Transactions: signed ones from elsewhere, and everything that is nearly
+ * one.
  */
 
 
@@ -9,6 +9,9 @@
 
 
 #define TX_FIELDS  12
+
+/* 35 + 2 * chain_id + 1 is to fit 64 bits */
+#define TX_LEGACY_MAX_CHAIN_ID  0x7fffffffffffffedULL
 
 /* the fields' places in the list */
 
@@ -200,6 +203,7 @@ tx_assert_equal(const evm_tx_t *a, const evm_tx_t *b)
     assert_int_equal(evm_u256_cmp(&a->max_fee_per_gas,
                                   &b->max_fee_per_gas), 0);
     assert_true(a->gas_limit == b->gas_limit);
+    assert_int_equal(a->legacy, b->legacy);
     assert_int_equal(a->create, b->create);
     assert_memory_equal(a->to, b->to, 20);
     assert_int_equal(evm_u256_cmp(&a->value, &b->value), 0);
@@ -369,7 +373,7 @@ tx_goes_there_and_back(void **state)
     assert_int_equal(evm_key_address(key, address), EVM_OK);
 
     for (i = 0; i < unit_count(lens); i++) {
-        for (j = 0; j < 4; j++) {
+        for (j = 0; j < 8; j++) {
 
             len = lens[i];
             data = malloc(len ? len : 1);
@@ -382,7 +386,13 @@ tx_goes_there_and_back(void **state)
             memset(data, (j & 1) ? 0x80 : 0x7f, len);
             memset(&tx, (j & 2) ? 0xff : 0, sizeof(tx));
 
-            tx.create = (j == 1);
+            tx.create = (j == 1 || j == 5);
+            tx.legacy = (j >= 4);
+
+            if (tx.legacy) {
+                tx.chain_id = (j & 2) ? TX_LEGACY_MAX_CHAIN_ID : 1;
+                tx.max_priority_fee_per_gas = tx.max_fee_per_gas;
+            }
             tx.data = data;
             tx.data_len = len;
 
@@ -750,11 +760,19 @@ tx_in_another_envelope_is_refused(void **state)
     const char  *others[] = {
         "", "02", "0280", "02c0", "0202", "02b870", "02f8", "02f870",
 
-        /* the EIP-155 example, a legacy transaction */
+        /* the EIP-155 example with 28 and 0 for its v, and as if typed */
         "f86c098504a817c800825208943535353535353535353535353535353535353535"
-        "880de0b6b3a76400008025a028ef61340bd939bc2195fe537567866003e1a15d3c"
+        "880de0b6b3a7640000801ca028ef61340bd939bc2195fe537567866003e1a15d3c"
         "71ff63e1590620aa636276a067cbe9d8997f761aecb703304b3800ccf555c9f3dc"
-        "64214b297fb1966a3b6d83"
+        "64214b297fb1966a3b6d83",
+        "f86c098504a817c800825208943535353535353535353535353535353535353535"
+        "880de0b6b3a76400008080a028ef61340bd939bc2195fe537567866003e1a15d3c"
+        "71ff63e1590620aa636276a067cbe9d8997f761aecb703304b3800ccf555c9f3dc"
+        "64214b297fb1966a3b6d83",
+        "02f86c098504a817c8008252089435353535353535353535353535353535353535"
+        "35880de0b6b3a76400008025a028ef61340bd939bc2195fe537567866003e1a15d"
+        "3c71ff63e1590620aa636276a067cbe9d8997f761aecb703304b3800ccf555c9f3"
+        "dc64214b297fb1966a3b6d83"
     };
 
     (void) state;
@@ -796,6 +814,77 @@ tx_in_another_envelope_is_refused(void **state)
 }
 
 
+/* the example of EIP-155, with its key */
+
+static void
+tx_before_eip_1559(void **state)
+{
+    size_t             i, n, len;
+    uint8_t            key[32], raw[1024], want[1024], hash[32], signing[32];
+    uint8_t            from[20], address[20];
+    evm_tx_t           tx, got;
+    static const char  text[] =
+        "f86c098504a817c800825208943535353535353535353535353535353535353535"
+        "880de0b6b3a76400008025a028ef61340bd939bc2195fe537567866003e1a15d3c"
+        "71ff63e1590620aa636276a067cbe9d8997f761aecb703304b3800ccf555c9f3dc"
+        "64214b297fb1966a3b6d83";
+
+    (void) state;
+
+    memset(&tx, 0, sizeof(tx));
+    memset(key, 0x46, sizeof(key));
+    memset(tx.to, 0x35, sizeof(tx.to));
+
+    tx.legacy = 1;
+    tx.chain_id = 1;
+    tx.nonce = 9;
+    tx.gas_limit = 21000;
+    evm_u256_set(&tx.max_fee_per_gas, 20000000000);
+    evm_u256_set(&tx.max_priority_fee_per_gas, 20000000000);
+    evm_u256_set(&tx.value, 1000000000000000000);
+
+    assert_int_equal(evm_tx_signing_hash(&tx, signing), EVM_OK);
+    unit_assert_hex(signing, 32, "daf5a779ae972f972197303d7b574746c7ef83eada"
+                                 "c0f2791ad23db92e4c8e53");
+
+    n = sizeof(raw);
+    assert_int_equal(evm_tx_sign(&tx, key, raw, &n, hash), EVM_OK);
+    unit_assert_hex(raw, n, text);
+
+    len = unit_hex(text, want);
+    assert_int_equal(tx_decode(want, len, &got, from, hash), EVM_OK);
+    tx_assert_equal(&got, &tx);
+
+    assert_int_equal(evm_key_address(key, address), EVM_OK);
+    assert_memory_equal(from, address, 20);
+
+    /* cut, or with a bit flipped, it is nothing, or somebody else's */
+
+    for (i = 0; i < len; i++) {
+        assert_int_equal(tx_decode(want, i, &got, from, hash), EVM_ERROR);
+    }
+
+    for (i = 0; i < 8 * len; i++) {
+        want[i / 8] ^= (uint8_t) (1 << i % 8);
+
+        if (tx_decode(want, len, &got, from, hash) == EVM_OK) {
+            assert_memory_not_equal(from, address, 20);
+        }
+
+        want[i / 8] ^= (uint8_t) (1 << i % 8);
+    }
+
+    /* a v beyond 64 bits */
+
+    tx.chain_id = TX_LEGACY_MAX_CHAIN_ID + 1;
+    n = sizeof(raw);
+    assert_int_equal(evm_tx_sign(&tx, key, raw, &n, hash), EVM_RANGE);
+
+    tx.chain_id = TX_LEGACY_MAX_CHAIN_ID;
+    assert_int_equal(evm_tx_sign(&tx, key, raw, &n, hash), EVM_OK);
+}
+
+
 int
 main(void)
 {
@@ -811,6 +900,7 @@ main(void)
         cmocka_unit_test(tx_with_a_high_s_is_refused),
         cmocka_unit_test(tx_with_fields_missing_or_more_is_refused),
         cmocka_unit_test(tx_in_another_envelope_is_refused),
+        cmocka_unit_test(tx_before_eip_1559),
     };
 
     return cmocka_run_group_tests_name("tx", tests, tx_setup, tx_teardown);
