@@ -61,6 +61,46 @@ ngx_int_t ngx_http_intent_type_fault_member(ngx_array_t *faults,
     const char *parent, const char *member, const char *fmt, ...);
 
 
+/* ---- views: what a client needs to make a body, and to sign it ---- */
+
+/*
+ * The JSON Schema (2020-12) of params, a new reference; what it accepts is
+ * what ngx_http_intent_type_check() accepts.  NULL: no memory.
+ */
+json_t *ngx_http_intent_type_schema(ngx_http_intent_type_t *type);
+
+/*
+ * The EIP-712 struct of a signed intent: its name (that of the type, the
+ * first letter upper case) and its fields, as "types" of eth_signTypedData_v4
+ * has them ([{"name":"recipient","type":"address"}, …, {"name":"user",
+ * "type":"address"}, {"name":"nonce","type":"uint256"}, {"name":"deadline",
+ * "type":"uint256"}]), a new reference.
+ * decimal=N is a uint256 scaled by 10^N, enum a string, a param that is left
+ * out its default, or without one the zero of its type.
+ */
+ngx_str_t *ngx_http_intent_type_struct(ngx_http_intent_type_t *type);
+json_t *ngx_http_intent_type_struct_fields(ngx_http_intent_type_t *type);
+
+/*
+ * hashStruct() of params (canonical, as the check gave them), the address of
+ * who signs, a nonce and a deadline in Unix seconds.  NGX_DECLINED: faults
+ * were added, for there are params that may be kept but not signed: an
+ * optional one that is given and zero would hash as if it were not; NGX_ERROR:
+ * no memory.
+ */
+ngx_int_t ngx_http_intent_type_hash(ngx_http_intent_type_t *type,
+    ngx_str_t *params, u_char user[EVM_ADDRESS_LEN], evm_u256_t *nonce,
+    uint64_t deadline, ngx_array_t *faults, ngx_pool_t *pool, u_char hash[32]);
+
+/*
+ * While a directive is read: it needs types that a signature can tell apart
+ * (no two structs of one name, none called EIP712Domain), which is checked at
+ * the end of the configuration.  No param is called "user", "nonce" or
+ * "deadline".
+ */
+void ngx_http_intent_type_need_signable(ngx_conf_t *cf);
+
+
 /* ---- calling ---- */
 
 typedef struct {

@@ -7,6 +7,13 @@
 #include "ngx_http_intent_type_conf.h"
 
 
+static ngx_int_t ngx_http_intent_operand_user(ngx_http_intent_t *in,
+    evm_abi_value_t *out);
+static ngx_int_t ngx_http_intent_operand_deadline(
+    ngx_http_intent_operand_t *op, ngx_http_intent_t *in,
+    evm_abi_value_t *out);
+static ngx_int_t ngx_http_intent_operand_nonce(ngx_http_intent_operand_t *op,
+    ngx_http_intent_t *in, evm_abi_value_t *out);
 static ngx_int_t ngx_http_intent_call_read(ngx_http_intent_type_t *type,
     ngx_http_intent_type_call_t *call, json_t *params, ngx_pool_t *pool,
     ngx_http_intent_value_t **values, ngx_str_t *err);
@@ -67,15 +74,17 @@ ngx_http_intent_operand_value(ngx_http_intent_operand_t *op,
     ngx_http_intent_value_t **values, ngx_http_intent_t *in,
     evm_abi_value_t *out)
 {
-    evm_u256_t               word;
-    ngx_http_intent_value_t  deadline;
-
     switch (op->source) {
 
     case NGX_HTTP_INTENT_OPERAND_PARAM:
         return ngx_http_intent_value_abi(values[op->param], &op->abi, out);
 
     case NGX_HTTP_INTENT_OPERAND_USER:
+
+        if (op->abi.type == EVM_ABI_ADDRESS) {
+            return ngx_http_intent_operand_user(in, out);
+        }
+
         out->data = in->user_id.data;
         out->len = in->user_id.len;
         return NGX_OK;
@@ -86,25 +95,80 @@ ngx_http_intent_operand_value(ngx_http_intent_operand_t *op,
         return NGX_OK;
 
     case NGX_HTTP_INTENT_OPERAND_DEADLINE:
+        return ngx_http_intent_operand_deadline(op, in, out);
 
-        /* an intent that does not expire has the last date there is */
+    case NGX_HTTP_INTENT_OPERAND_NONCE:
+        return ngx_http_intent_operand_nonce(op, in, out);
 
-        if (in->expires_at < 0) {
-            ngx_memset(&word, 0xff, sizeof(evm_u256_t));
-            evm_u256_to_be(&word, out->word);
-            ngx_memzero(out->word, 32 - op->abi.size / 8);
-            return NGX_OK;
-        }
-
-        deadline.negative = 0;
-        evm_u256_set(&deadline.number, in->expires_at / 1000);
-
-        return ngx_http_intent_value_abi(&deadline, &op->abi, out);
+    case NGX_HTTP_INTENT_OPERAND_SIGNATURE:
+        out->data = in->signature.data;
+        out->len = in->signature.len;
+        return NGX_OK;
 
     default: /* NGX_HTTP_INTENT_OPERAND_LITERAL */
         *out = op->literal;
         return NGX_OK;
     }
+}
+
+
+/* of a signed intent it is the signer's address; others may say anything */
+
+static ngx_int_t
+ngx_http_intent_operand_user(ngx_http_intent_t *in, evm_abi_value_t *out)
+{
+    ngx_memzero(out->word, 32 - EVM_ADDRESS_LEN);
+
+    return (evm_address_parse((char *) in->user_id.data, in->user_id.len,
+                              out->word + 32 - EVM_ADDRESS_LEN)
+            == EVM_OK)
+           ? NGX_OK : NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_intent_operand_deadline(ngx_http_intent_operand_t *op,
+    ngx_http_intent_t *in, evm_abi_value_t *out)
+{
+    evm_u256_t               word;
+    ngx_http_intent_value_t  value;
+
+    /* an intent that does not expire has the last date there is */
+
+    if (in->expires_at < 0) {
+        ngx_memset(&word, 0xff, sizeof(evm_u256_t));
+        evm_u256_to_be(&word, out->word);
+        ngx_memzero(out->word, 32 - op->abi.size / 8);
+        return NGX_OK;
+    }
+
+    value.negative = 0;
+    evm_u256_set(&value.number, in->expires_at / 1000);
+
+    return ngx_http_intent_value_abi(&value, &op->abi, out);
+}
+
+
+/* 0 of an intent that has none */
+
+static ngx_int_t
+ngx_http_intent_operand_nonce(ngx_http_intent_operand_t *op,
+    ngx_http_intent_t *in, evm_abi_value_t *out)
+{
+    ngx_http_intent_value_t  value;
+
+    value.negative = 0;
+    evm_u256_set(&value.number, 0);
+
+    if (in->nonce.len
+        && evm_u256_from_dec(&value.number, (char *) in->nonce.data,
+                             in->nonce.len)
+           != EVM_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_intent_value_abi(&value, &op->abi, out);
 }
 
 
@@ -280,9 +344,22 @@ ngx_http_intent_call_refuse(ngx_http_intent_type_t *type,
 {
     ngx_http_intent_param_t  *param;
 
-    if (op->source != NGX_HTTP_INTENT_OPERAND_PARAM) {
+    switch (op->source) {
+
+    case NGX_HTTP_INTENT_OPERAND_USER:
+        ngx_str_set(err, "userId is not an address, as the call needs it");
+        return NGX_DECLINED;
+
+    case NGX_HTTP_INTENT_OPERAND_DEADLINE:
         ngx_str_set(err, "the deadline does not fit the function");
         return NGX_DECLINED;
+
+    case NGX_HTTP_INTENT_OPERAND_NONCE:
+        ngx_str_set(err, "the nonce does not fit the function");
+        return NGX_DECLINED;
+
+    default: /* NGX_HTTP_INTENT_OPERAND_PARAM, literals were looked at */
+        break;
     }
 
     param = type->params.elts;

@@ -60,17 +60,31 @@ static ngx_str_t  ngx_http_intent_call_address = ngx_string("address");
 static ngx_str_t  ngx_http_intent_call_uint256 = ngx_string("uint256");
 
 
-/* the values that no param carries, and the ABI type that takes each */
+/* the values that no param carries, and the ABI types that take each */
 
 static struct {
     ngx_str_t       name;
     ngx_uint_t      source;
-    evm_abi_type_e  abi;
+    ngx_uint_t      abi;       /* bits of evm_abi_type_e */
+    const char     *expects;
 } ngx_http_intent_call_builtins[] = {
-    { ngx_string("user"), NGX_HTTP_INTENT_OPERAND_USER, EVM_ABI_STRING },
-    { ngx_string("id"), NGX_HTTP_INTENT_OPERAND_ID, EVM_ABI_STRING },
-    { ngx_string("deadline"), NGX_HTTP_INTENT_OPERAND_DEADLINE, EVM_ABI_UINT },
-    { ngx_null_string, 0, 0 }
+
+    { ngx_string("user"), NGX_HTTP_INTENT_OPERAND_USER,
+      (1 << EVM_ABI_STRING)|(1 << EVM_ABI_ADDRESS), "a string or an address" },
+
+    { ngx_string("id"), NGX_HTTP_INTENT_OPERAND_ID,
+      1 << EVM_ABI_STRING, "a string" },
+
+    { ngx_string("deadline"), NGX_HTTP_INTENT_OPERAND_DEADLINE,
+      1 << EVM_ABI_UINT, "a uint256" },
+
+    { ngx_string("nonce"), NGX_HTTP_INTENT_OPERAND_NONCE,
+      1 << EVM_ABI_UINT, "a uint256" },
+
+    { ngx_string("signature"), NGX_HTTP_INTENT_OPERAND_SIGNATURE,
+      1 << EVM_ABI_BYTES, "bytes" },
+
+    { ngx_null_string, 0, 0, NULL }
 };
 
 
@@ -432,16 +446,15 @@ ngx_http_intent_call_operand(ngx_conf_t *cf, ngx_http_intent_type_t *type,
                                           &name, op);
     }
 
-    /* a value= that is a date is a mistake */
+    /* a value= that is a date or a nonce is a mistake */
 
-    if (op->abi.type != ngx_http_intent_call_builtins[i].abi
+    if (!(ngx_http_intent_call_builtins[i].abi & (1 << op->abi.type))
         || abi_name == &ngx_http_intent_call_uint256)
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"%V\" does not fit %s of call, it should be "
-                           "used where the function takes a %s", word, what,
-                           (ngx_http_intent_call_builtins[i].abi
-                            == EVM_ABI_UINT) ? "uint256" : "string");
+                           "used where the function takes %s", word, what,
+                           ngx_http_intent_call_builtins[i].expects);
         return NGX_CONF_ERROR;
     }
 

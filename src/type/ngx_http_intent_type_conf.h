@@ -12,6 +12,9 @@
 /* where label, chain, param and call stand: a bit nginx does not use */
 #define NGX_HTTP_INTENT_TYPE_CONF  0x00100000
 
+/* the integers that every JSON reader has exactly: RFC 7493, 2.2 */
+#define NGX_HTTP_INTENT_MAX_EXACT  9007199254740991LL
+
 /* the bits of a uint64_t, in which calls keep sets of params */
 #define NGX_HTTP_INTENT_TYPE_MAX_PARAMS  64
 
@@ -57,6 +60,9 @@ struct ngx_http_intent_value_type_s {
     /* the ABI types that take it, as bits of evm_abi_type_e */
     ngx_uint_t                     abi;
 
+    /* the one that it has in the struct that is signed */
+    ngx_str_t                      member;
+
     /* what is told when a value is not of the type at all */
     const char                    *expects;
 
@@ -93,6 +99,9 @@ ngx_int_t ngx_http_intent_value_literal(ngx_http_intent_param_t *param,
 /* as ngx_memcmp(), by the numbers' signs */
 ngx_int_t ngx_http_intent_value_cmp(ngx_http_intent_value_t *a,
     ngx_http_intent_value_t *b);
+
+/* of two's complement */
+void ngx_http_intent_value_negate(evm_u256_t *number);
 
 /* NGX_DECLINED: the number does not fit the ABI type's bits */
 ngx_int_t ngx_http_intent_value_abi(ngx_http_intent_value_t *value,
@@ -142,6 +151,49 @@ ngx_int_t ngx_http_intent_param_check(ngx_http_intent_param_t *param,
     const char **why);
 
 
+/* ---- ranges, of params that are numbers ---- */
+
+typedef struct {
+    evm_u256_t                     number;    /* two's complement, scaled */
+    ngx_uint_t                     negative;
+} ngx_http_intent_bound_t;
+
+
+typedef struct {
+    ngx_http_intent_bound_t        low;
+    ngx_http_intent_bound_t        high;      /* both belong to it */
+} ngx_http_intent_range_t;
+
+
+/* no pattern is longer */
+#define NGX_HTTP_INTENT_PATTERN_LEN  16384
+
+/* what the type of a param and its constraints allow; may be empty */
+void ngx_http_intent_range(ngx_http_intent_param_t *param,
+    ngx_http_intent_range_t *range);
+
+/* leaves of it what fits the ABI type; 0: that is all of it */
+ngx_uint_t ngx_http_intent_range_narrow(ngx_http_intent_range_t *range,
+    evm_abi_type_t *abi);
+
+ngx_uint_t ngx_http_intent_range_is_empty(ngx_http_intent_range_t *range);
+
+ngx_uint_t ngx_http_intent_range_has(ngx_http_intent_range_t *range,
+    ngx_http_intent_value_t *value);
+
+/*
+ * A regular expression (ECMA-262, also Perl's, Python's and RE2's) for the
+ * texts of the numbers of a range that is not empty; returns its length, 0:
+ * it would be longer than NGX_HTTP_INTENT_PATTERN_LEN.
+ */
+size_t ngx_http_intent_range_pattern(ngx_http_intent_range_t *range,
+    ngx_uint_t places, u_char *pattern);
+
+/* the JSON numbers that are taken of it; 0: none */
+ngx_uint_t ngx_http_intent_range_exact(ngx_http_intent_range_t *range,
+    ngx_uint_t places, int64_t *low, int64_t *high);
+
+
 /* ---- calls ---- */
 
 typedef enum {
@@ -149,7 +201,9 @@ typedef enum {
     NGX_HTTP_INTENT_OPERAND_PARAM,
     NGX_HTTP_INTENT_OPERAND_USER,
     NGX_HTTP_INTENT_OPERAND_ID,
-    NGX_HTTP_INTENT_OPERAND_DEADLINE
+    NGX_HTTP_INTENT_OPERAND_DEADLINE,
+    NGX_HTTP_INTENT_OPERAND_NONCE,
+    NGX_HTTP_INTENT_OPERAND_SIGNATURE
 } ngx_http_intent_operand_e;
 
 
@@ -185,7 +239,7 @@ ngx_http_intent_type_call_t *ngx_http_intent_type_choose(
 
 /*
  * The value of an operand; values are those of the type's params.
- * NGX_DECLINED: it does not fit the ABI type.
+ * NGX_DECLINED: it does not fit the ABI type; of the user: it is no address.
  */
 ngx_int_t ngx_http_intent_operand_value(ngx_http_intent_operand_t *op,
     ngx_http_intent_value_t **values, ngx_http_intent_t *in,
@@ -193,6 +247,12 @@ ngx_int_t ngx_http_intent_operand_value(ngx_http_intent_operand_t *op,
 
 
 /* ---- types ---- */
+
+typedef struct {
+    u_char                        *file;
+    ngx_uint_t                     line;
+} ngx_http_intent_type_place_t;
+
 
 struct ngx_http_intent_type_s {
     ngx_http_intent_name_t        *name;
@@ -203,13 +263,21 @@ struct ngx_http_intent_type_s {
     ngx_array_t                    params;    /* ngx_http_intent_param_t */
     ngx_array_t                    calls;     /* ngx_http_intent_type_call_t */
 
-    u_char                        *file;      /* of the directive "chain" */
-    ngx_uint_t                     line;
+    /* what is signed: "Transfer", "Transfer(address recipient,...)" */
+    ngx_str_t                      struct_name;
+    ngx_str_t                      struct_type;
+    evm_abi_type_t                *members;   /* of the struct */
+
+    ngx_http_intent_type_place_t   place;
+    ngx_http_intent_type_place_t   chain_place;
 };
 
 
 typedef struct {
     ngx_array_t                    types;     /* ngx_http_intent_type_t * */
+
+    /* of the directive that needs types to be signed; file NULL: none */
+    ngx_http_intent_type_place_t   signable;
 } ngx_http_intent_type_main_conf_t;
 
 
@@ -219,9 +287,23 @@ typedef struct {
      [(tmcf)->types.nelts - 1])
 
 
+/* where the directive stands that is being read */
+ngx_http_intent_type_place_t ngx_http_intent_type_place(ngx_conf_t *cf);
+
+/* at the end of a block: the struct that is signed; NGX_ERROR: no memory */
+ngx_int_t ngx_http_intent_type_struct_init(ngx_conf_t *cf,
+    ngx_http_intent_type_t *type);
+
+/* NGX_ERROR was logged: types that cannot be told apart by a signature */
+ngx_int_t ngx_http_intent_type_check_signable(ngx_conf_t *cf,
+    ngx_http_intent_type_main_conf_t *tmcf);
+
 /* "a", "a and b", "a, b and c" of strings; data NULL: no memory */
 ngx_str_t ngx_http_intent_type_list(ngx_pool_t *pool, ngx_array_t *words,
     const char *before);
+
+/* as jansson reads it: strings that are to stand in JSON must be */
+ngx_uint_t ngx_http_intent_type_is_utf8(ngx_str_t *text);
 
 /* letters, digits, "_", no digit first, at most 64 */
 ngx_uint_t ngx_http_intent_type_is_identifier(ngx_str_t *name);

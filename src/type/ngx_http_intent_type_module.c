@@ -171,6 +171,32 @@ ngx_http_intent_type_is_identifier(ngx_str_t *name)
 }
 
 
+ngx_uint_t
+ngx_http_intent_type_is_utf8(ngx_str_t *text)
+{
+    json_t      *json;
+    ngx_uint_t   valid;
+
+    json = json_stringn((char *) text->data, text->len);
+    valid = (json != NULL);
+    json_decref(json);
+
+    return valid;
+}
+
+
+ngx_http_intent_type_place_t
+ngx_http_intent_type_place(ngx_conf_t *cf)
+{
+    ngx_http_intent_type_place_t  place;
+
+    place.file = cf->conf_file->file.name.data;
+    place.line = cf->conf_file->line;
+
+    return place;
+}
+
+
 ngx_str_t
 ngx_http_intent_type_list(ngx_pool_t *pool, ngx_array_t *words,
     const char *before)
@@ -229,7 +255,8 @@ ngx_http_intent_type_postconfiguration(ngx_conf_t *cf)
         }
     }
 
-    return NGX_OK;
+    return tmcf->signable.file ? ngx_http_intent_type_check_signable(cf, tmcf)
+                               : NGX_OK;
 }
 
 
@@ -257,8 +284,8 @@ ngx_http_intent_type_check_chain(ngx_conf_t *cf, ngx_http_intent_type_t *type)
 
     ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                   "there is no intent_chain \"%V\" for intent_type \"%V\" "
-                  "in %s:%ui", &type->chain, &type->name->name, type->file,
-                  type->line);
+                  "in %s:%ui", &type->chain, &type->name->name,
+                  type->chain_place.file, type->chain_place.line);
 
     return NGX_ERROR;
 }
@@ -358,6 +385,7 @@ ngx_http_intent_type_add(ngx_conf_t *cf,
     }
 
     type->name->label = *name;
+    type->place = ngx_http_intent_type_place(cf);
 
     if (ngx_array_init(&type->params, cf->pool, 4,
                        sizeof(ngx_http_intent_param_t))
@@ -433,7 +461,8 @@ ngx_http_intent_type_complete(ngx_conf_t *cf, ngx_http_intent_type_t *type)
         return NGX_CONF_ERROR;
     }
 
-    return NGX_CONF_OK;
+    return (ngx_http_intent_type_struct_init(cf, type) == NGX_OK)
+           ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 
@@ -455,6 +484,10 @@ ngx_http_intent_type_label_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (value[1].len == 0) {
         return "is empty, it should be what users call such an intent, "
                "like \"transfer\"";
+    }
+
+    if (!ngx_http_intent_type_is_utf8(&value[1])) {
+        return "is not valid UTF-8, it should be";
     }
 
     type->name->label = value[1];
@@ -483,8 +516,7 @@ ngx_http_intent_type_chain_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     type->chain = value[1];
-    type->file = cf->conf_file->file.name.data;
-    type->line = cf->conf_file->line;
+    type->chain_place = ngx_http_intent_type_place(cf);
 
     return NGX_CONF_OK;
 }

@@ -66,12 +66,16 @@ static ngx_http_intent_param_word_t  ngx_http_intent_param_words[] = {
 };
 
 
-/* what "$name" means already, or will, in a call */
+/*
+ * What "$name" means already in a call; user, nonce and deadline are also
+ * members of the struct that is signed.
+ */
 
 static ngx_str_t  ngx_http_intent_param_reserved[] = {
     ngx_string("user"),
     ngx_string("id"),
     ngx_string("deadline"),
+    ngx_string("nonce"),
     ngx_string("signature"),
     ngx_null_string
 };

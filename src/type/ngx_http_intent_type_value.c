@@ -10,9 +10,6 @@
 
 #define NGX_HTTP_INTENT_ABI(type)  (1 << (type))
 
-/* the integers that every JSON reader has exactly: RFC 7493, 2.2 */
-#define NGX_HTTP_INTENT_MAX_EXACT  9007199254740991LL
-
 /* 10^77 is the last power of ten below 2^256 */
 #define NGX_HTTP_INTENT_MAX_PLACES  77
 
@@ -53,10 +50,12 @@ static ngx_int_t ngx_http_intent_value_enum(ngx_http_intent_param_t *param,
     const char **why);
 
 static ngx_int_t ngx_http_intent_value_digits(ngx_http_intent_param_t *param,
-    json_t *json, ngx_http_intent_value_t *value, const char **why);
+    json_t *json, ngx_pool_t *pool, ngx_http_intent_value_t *value,
+    const char **why);
+static ngx_int_t ngx_http_intent_value_inexact(
+    ngx_http_intent_param_t *param, ngx_pool_t *pool, const char **why);
 static ngx_int_t ngx_http_intent_value_scale(ngx_str_t *text,
     ngx_uint_t places, evm_u256_t *number);
-static void ngx_http_intent_value_negate(evm_u256_t *number);
 
 
 static ngx_http_intent_value_type_t  ngx_http_intent_value_types[] = {
@@ -64,6 +63,7 @@ static ngx_http_intent_value_type_t  ngx_http_intent_value_types[] = {
     { ngx_string("address"),
       0,
       NGX_HTTP_INTENT_ABI(EVM_ABI_ADDRESS),
+      ngx_string("address"),
       "must be an address, a string of 0x and 40 hex digits",
       NULL,
       ngx_http_intent_value_address },
@@ -71,6 +71,7 @@ static ngx_http_intent_value_type_t  ngx_http_intent_value_types[] = {
     { ngx_string("uint256"),
       NGX_HTTP_INTENT_VALUE_NUMBER,
       NGX_HTTP_INTENT_ABI(EVM_ABI_UINT),
+      ngx_string("uint256"),
       "must be a whole number, in a string of decimal digits",
       NULL,
       ngx_http_intent_value_uint256 },
@@ -78,6 +79,7 @@ static ngx_http_intent_value_type_t  ngx_http_intent_value_types[] = {
     { ngx_string("int256"),
       NGX_HTTP_INTENT_VALUE_NUMBER,
       NGX_HTTP_INTENT_ABI(EVM_ABI_INT),
+      ngx_string("int256"),
       "must be a whole number, in a string of decimal digits",
       NULL,
       ngx_http_intent_value_int256 },
@@ -85,6 +87,7 @@ static ngx_http_intent_value_type_t  ngx_http_intent_value_types[] = {
     { ngx_string("decimal"),
       NGX_HTTP_INTENT_VALUE_NUMBER,
       NGX_HTTP_INTENT_ABI(EVM_ABI_UINT)|NGX_HTTP_INTENT_ABI(EVM_ABI_INT),
+      ngx_string("uint256"),
       NULL,
       ngx_http_intent_value_decimal_setup,
       ngx_http_intent_value_decimal },
@@ -93,6 +96,7 @@ static ngx_http_intent_value_type_t  ngx_http_intent_value_types[] = {
       NGX_HTTP_INTENT_VALUE_LENGTH,
       NGX_HTTP_INTENT_ABI(EVM_ABI_BYTES)
       |NGX_HTTP_INTENT_ABI(EVM_ABI_FIXED_BYTES),
+      ngx_string("bytes"),
       "must be a string of 0x and an even number of hex digits",
       NULL,
       ngx_http_intent_value_bytes },
@@ -100,6 +104,7 @@ static ngx_http_intent_value_type_t  ngx_http_intent_value_types[] = {
     { ngx_string("bytes32"),
       0,
       NGX_HTTP_INTENT_ABI(EVM_ABI_FIXED_BYTES),
+      ngx_string("bytes32"),
       "must be a string of 0x and 64 hex digits",
       ngx_http_intent_value_bytes32_setup,
       ngx_http_intent_value_bytes32 },
@@ -107,6 +112,7 @@ static ngx_http_intent_value_type_t  ngx_http_intent_value_types[] = {
     { ngx_string("bool"),
       NGX_HTTP_INTENT_VALUE_BARE,
       NGX_HTTP_INTENT_ABI(EVM_ABI_BOOL),
+      ngx_string("bool"),
       "must be true or false",
       NULL,
       ngx_http_intent_value_bool },
@@ -114,6 +120,7 @@ static ngx_http_intent_value_type_t  ngx_http_intent_value_types[] = {
     { ngx_string("string"),
       NGX_HTTP_INTENT_VALUE_LENGTH,
       NGX_HTTP_INTENT_ABI(EVM_ABI_STRING),
+      ngx_string("string"),
       "must be a string",
       NULL,
       ngx_http_intent_value_string },
@@ -123,11 +130,12 @@ static ngx_http_intent_value_type_t  ngx_http_intent_value_types[] = {
     { ngx_string("enum"),
       0,
       NGX_HTTP_INTENT_ABI(EVM_ABI_UINT)|NGX_HTTP_INTENT_ABI(EVM_ABI_STRING),
+      ngx_string("string"),
       NULL,
       ngx_http_intent_value_enum_setup,
       ngx_http_intent_value_enum },
 
-    { ngx_null_string, 0, 0, NULL, NULL, NULL }
+    { ngx_null_string, 0, 0, ngx_null_string, NULL, NULL, NULL }
 };
 
 
@@ -334,7 +342,7 @@ ngx_http_intent_value_enum_setup(ngx_conf_t *cf,
     ngx_http_intent_param_t *param, ngx_str_t *argument)
 {
     u_char     *p, *end, *last;
-    ngx_str_t  *word, list;
+    ngx_str_t  *word, *first, list;
 
     param->words = ngx_array_create(cf->pool, 4, sizeof(ngx_str_t));
     if (param->words == NULL) {
@@ -362,6 +370,22 @@ ngx_http_intent_value_enum_setup(ngx_conf_t *cf,
 
         word->data = p;
         word->len = end - p;
+
+        if (!ngx_http_intent_type_is_utf8(word)) {
+            return "its words should be valid UTF-8";
+        }
+
+        first = param->words->elts;
+
+        while (first->len != word->len
+               || ngx_memcmp(first->data, word->data, word->len) != 0)
+        {
+            first++;
+        }
+
+        if (first != word) {
+            return "it should have each of its words once";
+        }
     }
 
     list = ngx_http_intent_type_list(cf->pool, param->words,
@@ -423,7 +447,7 @@ ngx_http_intent_value_address(ngx_http_intent_param_t *param, json_t *json,
 
 static ngx_int_t
 ngx_http_intent_value_digits(ngx_http_intent_param_t *param, json_t *json,
-    ngx_http_intent_value_t *value, const char **why)
+    ngx_pool_t *pool, ngx_http_intent_value_t *value, const char **why)
 {
     json_int_t  n;
 
@@ -449,10 +473,35 @@ ngx_http_intent_value_digits(ngx_http_intent_param_t *param, json_t *json,
                           - value->buffer;
 
     } else {
-        return NGX_DECLINED;
+
+        return json_is_real(json)
+               ? ngx_http_intent_value_inexact(param, pool, why)
+               : NGX_DECLINED;
     }
 
     return value->text.len ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* 5.0 and 1e3 may be whole numbers, but were doubles when they got here */
+
+static ngx_int_t
+ngx_http_intent_value_inexact(ngx_http_intent_param_t *param, ngx_pool_t *pool,
+    const char **why)
+{
+    u_char             *p;
+    static const char   because[] = ", for a JSON number with a fraction or "
+                                    "an exponent is not exact everywhere";
+
+    p = ngx_pnalloc(pool, ngx_strlen(param->expects) + sizeof(because));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(p, "%s%s%Z", param->expects, because);
+    *why = (const char *) p;
+
+    return NGX_DECLINED;
 }
 
 
@@ -460,8 +509,11 @@ static ngx_int_t
 ngx_http_intent_value_uint256(ngx_http_intent_param_t *param, json_t *json,
     ngx_pool_t *pool, ngx_http_intent_value_t *value, const char **why)
 {
-    if (ngx_http_intent_value_digits(param, json, value, why) != NGX_OK) {
-        return NGX_DECLINED;
+    ngx_int_t  rc;
+
+    rc = ngx_http_intent_value_digits(param, json, pool, value, why);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     switch (evm_u256_from_dec(&value->number, (char *) value->text.data,
@@ -499,13 +551,14 @@ static ngx_int_t
 ngx_http_intent_value_int256(ngx_http_intent_param_t *param, json_t *json,
     ngx_pool_t *pool, ngx_http_intent_value_t *value, const char **why)
 {
-    int          rc;
+    ngx_int_t    rc;
     ngx_str_t    digits;
     ngx_uint_t   negative;
     evm_u256_t   limit;
 
-    if (ngx_http_intent_value_digits(param, json, value, why) != NGX_OK) {
-        return NGX_DECLINED;
+    rc = ngx_http_intent_value_digits(param, json, pool, value, why);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     digits = value->text;
@@ -547,7 +600,7 @@ ngx_http_intent_value_int256(ngx_http_intent_param_t *param, json_t *json,
 }
 
 
-static void
+void
 ngx_http_intent_value_negate(evm_u256_t *number)
 {
     ngx_uint_t  i, carry;
@@ -566,10 +619,12 @@ ngx_http_intent_value_decimal(ngx_http_intent_param_t *param, json_t *json,
     ngx_pool_t *pool, ngx_http_intent_value_t *value, const char **why)
 {
     u_char     *point;
+    ngx_int_t   rc;
     ngx_str_t   text;
 
-    if (ngx_http_intent_value_digits(param, json, value, why) != NGX_OK) {
-        return NGX_DECLINED;
+    rc = ngx_http_intent_value_digits(param, json, pool, value, why);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     text = value->text;

@@ -1,0 +1,567 @@
+
+/*
+ * The JSON Schema of a type's params (2020-12).  What the check in
+ * ngx_http_intent_type_check.c takes, this takes, and nothing else:
+ * t/22-agreement.t compares their verdicts.
+ */
+
+
+#include "ngx_http_intent_type_conf.h"
+
+
+/* a schema knows code points, but not that some of them cannot be sent */
+#define NGX_HTTP_INTENT_SCHEMA_STRING   "^[^\\x00\\ud800-\\udfff]*$"
+
+#define NGX_HTTP_INTENT_SCHEMA_ADDRESS  "^0x[0-9a-fA-F]{40}$"
+#define NGX_HTTP_INTENT_SCHEMA_BYTES    "^0x(?:[0-9a-fA-F]{2})*$"
+#define NGX_HTTP_INTENT_SCHEMA_BYTES32  "^0x[0-9a-fA-F]{64}$"
+
+
+static json_t *ngx_http_intent_schema_param(ngx_http_intent_param_t *param);
+static json_t *ngx_http_intent_schema_value(ngx_http_intent_param_t *param);
+static json_t *ngx_http_intent_schema_number(ngx_http_intent_range_t *range,
+    ngx_uint_t places);
+static json_t *ngx_http_intent_schema_text(ngx_http_intent_param_t *param,
+    const char *pattern, size_t before, size_t each);
+static json_t *ngx_http_intent_schema_enum(ngx_http_intent_param_t *param);
+static ngx_int_t ngx_http_intent_schema_annotate(
+    ngx_http_intent_param_t *param, json_t *schema);
+static json_t *ngx_http_intent_schema_description(
+    ngx_http_intent_param_t *param);
+static json_t *ngx_http_intent_schema_calls(ngx_http_intent_type_t *type,
+    ngx_uint_t i);
+static ngx_uint_t ngx_http_intent_schema_is_empty(json_t *schema);
+static json_t *ngx_http_intent_schema_guard(ngx_http_intent_type_t *type,
+    ngx_http_intent_type_call_t *call);
+static ngx_int_t ngx_http_intent_schema_holds(ngx_http_intent_param_t *param,
+    ngx_uint_t when, json_t *properties, json_t *required);
+static json_t *ngx_http_intent_schema_fits(ngx_http_intent_type_t *type,
+    ngx_http_intent_type_call_t *call);
+static ngx_int_t ngx_http_intent_schema_fits_param(
+    ngx_http_intent_type_t *type, ngx_http_intent_type_call_t *call,
+    ngx_uint_t n, json_t *properties, json_t *required);
+static json_t *ngx_http_intent_schema_object(json_t *properties,
+    json_t *required);
+static ngx_int_t ngx_http_intent_schema_set(json_t *object, ngx_str_t *name,
+    json_t *value);
+static ngx_int_t ngx_http_intent_schema_add(json_t *array, ngx_str_t *name);
+static json_t *ngx_http_intent_schema_string(ngx_str_t *text);
+
+
+json_t *
+ngx_http_intent_type_schema(ngx_http_intent_type_t *type)
+{
+    json_t                   *schema, *properties, *required, *calls;
+    ngx_int_t                 rc;
+    ngx_uint_t                i;
+    ngx_http_intent_param_t  *param;
+
+    properties = json_object();
+    required = json_array();
+    rc = NGX_OK;
+
+    param = type->params.elts;
+
+    for (i = 0; i < type->params.nelts && rc == NGX_OK; i++) {
+        rc = ngx_http_intent_schema_set(properties, &param[i].name,
+                                     ngx_http_intent_schema_param(&param[i]));
+
+        if (rc == NGX_OK && !param[i].optional) {
+            rc = ngx_http_intent_schema_add(required, &param[i].name);
+        }
+    }
+
+    schema = json_pack("{s:s, s:o, s:o, s:o, s:b}",
+                       "type", "object",
+                       "title", ngx_http_intent_schema_string(&type->title),
+                       "properties", properties,
+                       "required", required,
+                       "additionalProperties", 0);
+
+    calls = ngx_http_intent_schema_calls(type, 0);
+
+    if (rc == NGX_OK && schema && json_is_object(calls)
+        && json_object_size(calls) == 0)
+    {
+        json_decref(calls);
+        return schema;
+    }
+
+    if (rc != NGX_OK || schema == NULL) {
+        json_decref(calls);
+        json_decref(schema);
+        return NULL;
+    }
+
+    if (json_object_set_new(schema, "allOf", json_pack("[o]", calls)) != 0) {
+        json_decref(schema);
+        return NULL;
+    }
+
+    return schema;
+}
+
+
+static json_t *
+ngx_http_intent_schema_param(ngx_http_intent_param_t *param)
+{
+    json_t  *schema;
+
+    schema = ngx_http_intent_schema_value(param);
+
+    if (!json_is_object(schema)) {
+        return schema;
+    }
+
+    if (ngx_http_intent_schema_annotate(param, schema) != NGX_OK) {
+        json_decref(schema);
+        return NULL;
+    }
+
+    return schema;
+}
+
+
+static json_t *
+ngx_http_intent_schema_value(ngx_http_intent_param_t *param)
+{
+    ngx_http_intent_range_t  range;
+
+    if (param->type->flags & NGX_HTTP_INTENT_VALUE_MIN) {
+        ngx_http_intent_range(param, &range);
+        return ngx_http_intent_schema_number(&range, param->places);
+    }
+
+    if (param->type->flags & NGX_HTTP_INTENT_VALUE_BARE) {
+        return json_pack("{s:s}", "type", "boolean");
+    }
+
+    if (param->words) {
+        return ngx_http_intent_schema_enum(param);
+    }
+
+    switch (param->type->member.data[0]) {
+
+    case 'a':
+        return json_pack("{s:s, s:s, s:s}", "type", "string",
+                         "pattern", NGX_HTTP_INTENT_SCHEMA_ADDRESS,
+                         "format", "eip55");
+
+    case 'b':
+
+        if (!(param->type->flags & NGX_HTTP_INTENT_VALUE_LENGTH)) {
+            return json_pack("{s:s, s:s}", "type", "string",
+                             "pattern", NGX_HTTP_INTENT_SCHEMA_BYTES32);
+        }
+
+        return ngx_http_intent_schema_text(param,
+                                           NGX_HTTP_INTENT_SCHEMA_BYTES, 2, 2);
+
+    default: /* string */
+        return ngx_http_intent_schema_text(param,
+                                           NGX_HTTP_INTENT_SCHEMA_STRING, 0,
+                                           1);
+    }
+}
+
+
+static json_t *
+ngx_http_intent_schema_number(ngx_http_intent_range_t *range,
+    ngx_uint_t places)
+{
+    json_t  *schema;
+    size_t   len;
+    u_char   pattern[NGX_HTTP_INTENT_PATTERN_LEN];
+    int64_t  low, high;
+
+    if (ngx_http_intent_range_is_empty(range)) {
+        return json_false();
+    }
+
+    len = ngx_http_intent_range_pattern(range, places, pattern);
+    if (len == 0) {
+        return NULL;
+    }
+
+    schema = json_pack("{s:[{s:s, s:s%}]}", "anyOf", "type", "string",
+                       "pattern", pattern, len);
+
+    if (schema
+        && ngx_http_intent_range_exact(range, places, &low, &high)
+        && json_array_append_new(json_object_get(schema, "anyOf"),
+                                 json_pack("{s:s, s:I, s:I}",
+                                           "type", "integer",
+                                           "minimum", (json_int_t) low,
+                                           "maximum", (json_int_t) high))
+           != 0)
+    {
+        json_decref(schema);
+        return NULL;
+    }
+
+    return schema;
+}
+
+
+/* length= in characters: those before, and as many for each of its units */
+
+static json_t *
+ngx_http_intent_schema_text(ngx_http_intent_param_t *param,
+    const char *pattern, size_t before, size_t each)
+{
+    json_t  *schema;
+    size_t   min, max;
+
+    schema = json_pack("{s:s, s:s}", "type", "string", "pattern", pattern);
+
+    if (schema == NULL || param->length_why == NULL) {
+        return schema;
+    }
+
+    /* nobody has a string of the length that is out of all proportion */
+
+    min = ngx_min(param->min_length, NGX_HTTP_INTENT_MAX_EXACT / 4);
+    max = ngx_min(param->max_length, NGX_HTTP_INTENT_MAX_EXACT / 4);
+
+    if (json_object_set_new(schema, "minLength",
+                            json_integer(before + each * min))
+        != 0
+        || json_object_set_new(schema, "maxLength",
+                               json_integer(before + each * max))
+           != 0)
+    {
+        json_decref(schema);
+        return NULL;
+    }
+
+    return schema;
+}
+
+
+static json_t *
+ngx_http_intent_schema_enum(ngx_http_intent_param_t *param)
+{
+    json_t      *words;
+    ngx_str_t   *word;
+    ngx_uint_t   i;
+
+    words = json_array();
+    word = param->words->elts;
+
+    for (i = 0; i < param->words->nelts; i++) {
+        if (ngx_http_intent_schema_add(words, &word[i]) != NGX_OK) {
+            json_decref(words);
+            return NULL;
+        }
+    }
+
+    return json_pack("{s:s, s:o}", "type", "string", "enum", words);
+}
+
+
+/* what judges nothing: words for people, and what programs calculate with */
+
+static ngx_int_t
+ngx_http_intent_schema_annotate(ngx_http_intent_param_t *param, json_t *schema)
+{
+    json_t  *preset;
+
+    if (json_object_set_new(schema, "description",
+                            ngx_http_intent_schema_description(param))
+        != 0)
+    {
+        return NGX_ERROR;
+    }
+
+    if (param->places
+        && json_object_set_new(schema, "decimals",
+                               json_integer(param->places))
+           != 0)
+    {
+        return NGX_ERROR;
+    }
+
+    if (param->preset == NULL) {
+        return NGX_OK;
+    }
+
+    preset = (param->type->flags & NGX_HTTP_INTENT_VALUE_BARE)
+             ? json_boolean(!evm_u256_is_zero(&param->preset->number))
+             : ngx_http_intent_schema_string(&param->preset->text);
+
+    return (json_object_set_new(schema, "default", preset) == 0) ? NGX_OK
+                                                                 : NGX_ERROR;
+}
+
+
+/* the sentences of the faults, which a user would be told */
+
+static json_t *
+ngx_http_intent_schema_description(ngx_http_intent_param_t *param)
+{
+    return json_sprintf("%s%s%s%s%s%s%s%s%s",
+                        param->expects,
+                        param->positive ? "; " : "",
+                        param->positive ? NGX_HTTP_INTENT_VALUE_NOT_POSITIVE
+                                        : "",
+                        param->min_why ? "; " : "",
+                        param->min_why ? param->min_why : "",
+                        param->max_why ? "; " : "",
+                        param->max_why ? param->max_why : "",
+                        param->length_why ? "; " : "",
+                        param->length_why ? param->length_why : "");
+}
+
+
+/*
+ * From the i-th call on: if its guards hold, its function must take the
+ * params, else it is for the calls below it; with none left there is nothing
+ * that such an intent would do.
+ */
+
+static json_t *
+ngx_http_intent_schema_calls(ngx_http_intent_type_t *type, ngx_uint_t i)
+{
+    json_t                       *guard, *fits, *others;
+    ngx_http_intent_type_call_t  *call;
+
+    if (i == type->calls.nelts) {
+        return json_false();
+    }
+
+    call = type->calls.elts;
+    call += i;
+
+    fits = ngx_http_intent_schema_fits(type, call);
+
+    if (call->when == 0 && call->unless == 0) {
+        return fits;
+    }
+
+    others = ngx_http_intent_schema_calls(type, i + 1);
+
+    if (fits == NULL || others == NULL) {
+        json_decref(fits);
+        json_decref(others);
+        return NULL;
+    }
+
+    /* what says nothing is left out */
+
+    if (ngx_http_intent_schema_is_empty(fits)) {
+
+        if (ngx_http_intent_schema_is_empty(others)) {
+            json_decref(fits);
+            return others;
+        }
+
+        json_decref(fits);
+        fits = NULL;
+
+    } else if (ngx_http_intent_schema_is_empty(others)) {
+        json_decref(others);
+        others = NULL;
+    }
+
+    guard = ngx_http_intent_schema_guard(type, call);
+
+    return json_pack("{s:o, s:o*, s:o*}", "if", guard, "then", fits,
+                     "else", others);
+}
+
+
+/* false is no object */
+
+static ngx_uint_t
+ngx_http_intent_schema_is_empty(json_t *schema)
+{
+    return json_is_object(schema) && json_object_size(schema) == 0;
+}
+
+
+static json_t *
+ngx_http_intent_schema_guard(ngx_http_intent_type_t *type,
+    ngx_http_intent_type_call_t *call)
+{
+    json_t                   *properties, *required;
+    uint64_t                  bit;
+    ngx_int_t                 rc;
+    ngx_uint_t                i;
+    ngx_http_intent_param_t  *param;
+
+    properties = json_object();
+    required = json_array();
+    rc = NGX_OK;
+
+    param = type->params.elts;
+
+    for (i = 0; i < type->params.nelts && rc == NGX_OK; i++) {
+        bit = (uint64_t) 1 << i;
+
+        if ((call->when | call->unless) & bit) {
+            rc = ngx_http_intent_schema_holds(&param[i],
+                                              (call->when & bit) ? 1 : 0,
+                                              properties, required);
+        }
+    }
+
+    if (rc != NGX_OK) {
+        json_decref(properties);
+        json_decref(required);
+        return NULL;
+    }
+
+    return ngx_http_intent_schema_object(properties, required);
+}
+
+
+/* as ngx_http_intent_type_choose() has it: a bool is there if it is true */
+
+static ngx_int_t
+ngx_http_intent_schema_holds(ngx_http_intent_param_t *param, ngx_uint_t when,
+    json_t *properties, json_t *required)
+{
+    ngx_uint_t  absent;
+
+    if (!(param->type->flags & NGX_HTTP_INTENT_VALUE_BARE)) {
+        return when ? ngx_http_intent_schema_add(required, &param->name)
+                    : ngx_http_intent_schema_set(properties, &param->name,
+                                                 json_false());
+    }
+
+    absent = (param->preset && !evm_u256_is_zero(&param->preset->number));
+
+    if (absent != when
+        && ngx_http_intent_schema_add(required, &param->name) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_intent_schema_set(properties, &param->name,
+                                      json_pack("{s:b}", "const", (int) when));
+}
+
+
+static json_t *
+ngx_http_intent_schema_fits(ngx_http_intent_type_t *type,
+    ngx_http_intent_type_call_t *call)
+{
+    json_t      *properties, *required;
+    ngx_int_t    rc;
+    ngx_uint_t   i;
+
+    properties = json_object();
+    required = json_array();
+    rc = NGX_OK;
+
+    if (call->function) {
+        for (i = 0; i < type->params.nelts && rc == NGX_OK; i++) {
+            rc = ngx_http_intent_schema_fits_param(type, call, i, properties,
+                                                   required);
+        }
+    }
+
+    if (rc != NGX_OK) {
+        json_decref(properties);
+        json_decref(required);
+        return NULL;
+    }
+
+    return ngx_http_intent_schema_object(properties, required);
+}
+
+
+static ngx_int_t
+ngx_http_intent_schema_fits_param(ngx_http_intent_type_t *type,
+    ngx_http_intent_type_call_t *call, ngx_uint_t n, json_t *properties,
+    json_t *required)
+{
+    ngx_uint_t                 i, narrowed;
+    ngx_http_intent_param_t   *param;
+    ngx_http_intent_range_t    range;
+
+    param = type->params.elts;
+    param += n;
+
+    if (!(param->type->flags & NGX_HTTP_INTENT_VALUE_MIN)) {
+        return NGX_OK;
+    }
+
+    narrowed = 0;
+    ngx_http_intent_range(param, &range);
+
+    for (i = 0; i < call->function->nargs; i++) {
+        if (call->args[i].source == NGX_HTTP_INTENT_OPERAND_PARAM
+            && call->args[i].param == n)
+        {
+            narrowed |= ngx_http_intent_range_narrow(&range,
+                                                     &call->args[i].abi);
+        }
+    }
+
+    if (!narrowed) {
+        return NGX_OK;
+    }
+
+    /* a default that does not fit is as good as none */
+
+    if (param->preset && !ngx_http_intent_range_has(&range, param->preset)
+        && ngx_http_intent_schema_add(required, &param->name) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_intent_schema_set(properties, &param->name,
+                                ngx_http_intent_schema_number(&range,
+                                                              param->places));
+}
+
+
+/* takes both */
+
+static json_t *
+ngx_http_intent_schema_object(json_t *properties, json_t *required)
+{
+    json_t  *schema;
+
+    schema = json_object();
+
+    if (json_object_size(properties)) {
+        (void) json_object_set(schema, "properties", properties);
+    }
+
+    if (json_array_size(required)) {
+        (void) json_object_set(schema, "required", required);
+    }
+
+    json_decref(properties);
+    json_decref(required);
+
+    return schema;
+}
+
+
+static ngx_int_t
+ngx_http_intent_schema_set(json_t *object, ngx_str_t *name, json_t *value)
+{
+    /* names stand in the configuration, a zero behind them */
+
+    return (json_object_set_new(object, (char *) name->data, value) == 0)
+           ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_intent_schema_add(json_t *array, ngx_str_t *name)
+{
+    return (json_array_append_new(array, ngx_http_intent_schema_string(name))
+            == 0)
+           ? NGX_OK : NGX_ERROR;
+}
+
+
+static json_t *
+ngx_http_intent_schema_string(ngx_str_t *text)
+{
+    return json_stringn((char *) text->data, text->len);
+}
