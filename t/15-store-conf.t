@@ -409,3 +409,64 @@ invalid number of arguments in "intent_redis" directive
 --- redis: db=99999999999999999999
 --- emerg
 invalid redis database "99999999999999999999"
+
+
+=== TEST 53: retention is a time
+--- http_more
+    intent_retention  7d;
+
+
+=== TEST 54: or off
+--- http_more
+    intent_retention  off;
+
+
+=== TEST 55: or none, which is the same
+--- http_more
+    intent_retention  0;
+
+
+=== TEST 56: a time that is none
+--- http_more
+    intent_retention  long;
+--- emerg
+invalid time "long" in "intent_retention", it should be whole seconds like "30d", at most "100y", or "off" to keep all
+
+
+=== TEST 57: less than a second
+--- http_more
+    intent_retention  500ms;
+--- emerg
+invalid time "500ms" in "intent_retention"
+
+
+=== TEST 58: longer than Postgres counts
+--- http_more
+    intent_retention  1000y;
+--- emerg
+invalid time "1000y" in "intent_retention"
+
+
+=== TEST 59: there is one retention
+--- http_more
+    intent_retention  7d;
+    intent_retention  8d;
+--- emerg
+"intent_retention" directive is duplicate
+
+
+=== TEST 60: it stands in http
+--- config_more
+        intent_retention  7d;
+--- emerg
+"intent_retention" directive is not allowed here
+
+
+=== TEST 61: what is kept nowhere cannot be deleted
+--- config
+        location / { return 200; }
+--- intent_postgres
+--- http_more
+    intent_retention  7d;
+--- emerg
+"intent_retention" is for what is kept in Postgres, add "intent_postgres" to the http block

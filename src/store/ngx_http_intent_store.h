@@ -36,6 +36,52 @@ ngx_uint_t ngx_http_intent_store_is_up(void);
 ngx_int_t ngx_http_intent_store_create(ngx_http_intent_transition_t *t);
 
 
+/* what an intent turned out to be that was there already */
+typedef enum {
+    NGX_HTTP_INTENT_DUPLICATE_NONE = 0,
+    NGX_HTTP_INTENT_DUPLICATE_KEY,      /* same key, same request */
+    NGX_HTTP_INTENT_DUPLICATE_OTHER,    /* same key, another request */
+    NGX_HTTP_INTENT_DUPLICATE_DIGEST    /* the same signed intent */
+} ngx_http_intent_duplicate_e;
+
+
+/*
+ * The data of a change from NEW, NULL for an intent that is nobody's
+ * duplicate: what makes it the same as another.  Zeroed before it is filled;
+ * the strings are the caller's and live until the transition's handler was
+ * called.  Where a change is refused, duplicate says why, and first is the
+ * intent that is kept, as it was when it was created (pending, version 1), its
+ * strings from pool.
+ */
+typedef struct {
+    ngx_str_t                   scope;          /* whose key it is:
+                                                   "user:alice",
+                                                   "address:127.0.0.1" */
+    ngx_str_t                   key;            /* empty: none */
+    u_char                      fingerprint[32]; /* of the request */
+    u_char                     *digest;         /* EIP-712, 32 bytes; NULL:
+                                                   not signed */
+    ngx_pool_t                 *pool;
+
+    ngx_uint_t                  duplicate;      /* ..._duplicate_e */
+    ngx_http_intent_t           first;
+} ngx_http_intent_admission_t;
+
+
+/* ---- changes ---- */
+
+/*
+ * A record function for changes of a pending intent that no lane makes
+ * (cancelled, expired): written where the intent is still pending and of the
+ * version it was read with, else the change is refused.  A lane that has
+ * claimed it finds out when it saves its transaction, which then is not saved.
+ * One change waits for whoever has the row at this moment, for a second at
+ * most; of several, those whose row somebody has are refused.  rc as of any transition, and
+ * NGX_DECLINED where the session was lost before anything was sent.
+ */
+ngx_int_t ngx_http_intent_store_update(ngx_http_intent_transition_t *t);
+
+
 /* ---- reading ---- */
 
 /*
@@ -52,6 +98,38 @@ typedef void (*ngx_http_intent_store_get_pt)(void *data, ngx_int_t rc,
  */
 ngx_int_t ngx_http_intent_store_get(ngx_str_t *id, ngx_pool_t *pool,
     ngx_http_intent_store_get_pt handler, void *data);
+
+
+typedef struct {
+    ngx_str_t                   user_id;        /* never empty */
+    ngx_uint_t                  statuses;       /* bits, 1 << status; 0: any */
+    ngx_str_t                   before;         /* an id, those older than it;
+                                                   empty: from the newest */
+    ngx_uint_t                  limit;
+} ngx_http_intent_list_t;
+
+/* rc as for get, without NGX_DECLINED; an array of ngx_http_intent_t */
+typedef void (*ngx_http_intent_store_list_pt)(void *data, ngx_int_t rc,
+    ngx_array_t *intents);
+
+/* a user's intents, newest first; returns as get does; *list is copied */
+ngx_int_t ngx_http_intent_store_list(ngx_http_intent_list_t *list,
+    ngx_pool_t *pool, ngx_http_intent_store_list_pt handler, void *data);
+
+
+/* an intent, and the version of it that is known; 0: none is */
+typedef struct {
+    ngx_str_t                   id;
+    ngx_uint_t                  version;
+} ngx_http_intent_known_t;
+
+/*
+ * Of n intents those that are of a later version, in any order; returns as get
+ * does; *known is copied.
+ */
+ngx_int_t ngx_http_intent_store_newer(ngx_http_intent_known_t *known,
+    ngx_uint_t n, ngx_pool_t *pool, ngx_http_intent_store_list_pt handler,
+    void *data);
 
 
 extern ngx_module_t  ngx_http_intent_store_module;

@@ -5,10 +5,14 @@
  * Each session has one INSERT under way at the most; what comes meanwhile
  * gathers, and leaves as the next one.  So an idle gateway adds no wait, and
  * a busy one shares each commit among many.
+ *
+ * A batch in which an intent may be a duplicate takes another statement,
+ * which says what it did not keep; those are looked for by what comes in
+ * ngx_http_intent_store_first.c.
  */
 
 
-#include "ngx_http_intent_store_private.h"
+#include "ngx_http_intent_store_create.h"
 
 
 #define NGX_HTTP_INTENT_STORE_QUEUE        8192        /* intents */
@@ -16,38 +20,20 @@
 #define NGX_HTTP_INTENT_STORE_BATCH_BYTES  (1024 * 1024)
 #define NGX_HTTP_INTENT_STORE_POOL         4096
 #define NGX_HTTP_INTENT_STORE_PATIENCE     20          /* ms */
-
-
-/* a transition that waits, or is in a batch */
-typedef struct {
-    ngx_queue_t                       queue;
-    ngx_http_intent_transition_t     *transition;
-    ngx_msec_t                        deadline;
-    ngx_uint_t                        unknown;  /* it was in a lost batch */
-} ngx_http_intent_store_item_t;
-
-
-typedef struct {
-    ngx_pool_t                       *pool;
-    ngx_http_intent_store_session_t  *session;
-    ngx_queue_t                       items;
-    ngx_uint_t                        nitems;
-    ngx_uint_t                        rows;
-    size_t                            bytes;    /* of params */
-    double                            start;
-    ngx_http_intent_pg_query_t        query;
-} ngx_http_intent_store_batch_t;
+#define NGX_HTTP_INTENT_STORE_AGAIN        10          /* ms */
 
 
 typedef struct {
     ngx_http_intent_store_worker_t   *worker;
     ngx_queue_t                       queue;    /* by deadline */
+    ngx_queue_t                       later;    /* to be sent again soon */
     ngx_queue_t                       free;
     ngx_uint_t                        rows;     /* waiting or in batches */
     ngx_uint_t                        under_way; /* rows in batches */
     ngx_msec_t                        sent_at;  /* the last batch */
     ngx_event_t                       wake;     /* posted */
     ngx_event_t                       timer;    /* of the first in the queue */
+    ngx_event_t                       again;    /* timer of those for later */
     ngx_connection_t                  dumb;     /* the events' own data */
 } ngx_http_intent_store_creating_t;
 
@@ -65,12 +51,17 @@ static ngx_http_intent_store_batch_t *ngx_http_intent_store_batch_gather(
 static ngx_int_t ngx_http_intent_store_batch_build(
     ngx_http_intent_store_batch_t *b);
 static ngx_int_t ngx_http_intent_store_batch_begin(
-    ngx_http_intent_store_batch_t *b, ngx_http_intent_pg_array_t *a);
+    ngx_http_intent_store_batch_t *b, ngx_http_intent_pg_array_t *a,
+    ngx_uint_t ncolumns);
 static ngx_int_t ngx_http_intent_store_batch_row(
     ngx_http_intent_pg_array_t *a, ngx_http_intent_t *in);
+static ngx_int_t ngx_http_intent_store_batch_admission(
+    ngx_http_intent_pg_array_t *a, ngx_http_intent_change_t *ch);
 
 static void ngx_http_intent_store_batch_handler(
     ngx_http_intent_pg_query_t *q, ngx_int_t rc, PGresult *res);
+static void ngx_http_intent_store_batch_unknown(
+    ngx_http_intent_store_batch_t *b);
 static void ngx_http_intent_store_batch_done(
     ngx_http_intent_store_batch_t *b, ngx_int_t rc);
 static void ngx_http_intent_store_batch_late(
@@ -78,10 +69,8 @@ static void ngx_http_intent_store_batch_late(
 static void ngx_http_intent_store_batch_refused(
     ngx_http_intent_store_batch_t *b, PGresult *res);
 static ngx_uint_t ngx_http_intent_store_batch_is_poisoned(PGresult *res);
-static void ngx_http_intent_store_batch_requeue(
-    ngx_http_intent_store_batch_t *b);
-static void ngx_http_intent_store_item_done(
-    ngx_http_intent_store_item_t *item, ngx_int_t rc);
+static void ngx_http_intent_store_requeue(ngx_queue_t *items);
+static void ngx_http_intent_store_create_again(ngx_event_t *ev);
 static void ngx_http_intent_store_create_timeout(ngx_event_t *ev);
 
 
@@ -97,8 +86,14 @@ typedef enum {
     NGX_HTTP_INTENT_STORE_NEW_EXPIRES_AT,
     NGX_HTTP_INTENT_STORE_NEW_COLUMNS,
 
-    NGX_HTTP_INTENT_STORE_NEW_DEADLINE = NGX_HTTP_INTENT_STORE_NEW_COLUMNS,
-    NGX_HTTP_INTENT_STORE_NEW_PARAMETERS
+    /* of those that may be duplicates */
+    NGX_HTTP_INTENT_STORE_NEW_SCOPE = NGX_HTTP_INTENT_STORE_NEW_COLUMNS,
+    NGX_HTTP_INTENT_STORE_NEW_KEY,
+    NGX_HTTP_INTENT_STORE_NEW_FINGERPRINT,
+    NGX_HTTP_INTENT_STORE_NEW_DIGEST,
+    NGX_HTTP_INTENT_STORE_NEW_SIGNATURE,
+    NGX_HTTP_INTENT_STORE_NEW_NONCE,
+    NGX_HTTP_INTENT_STORE_NEW_ALL_COLUMNS
 } ngx_http_intent_store_new_e;
 
 
@@ -124,13 +119,61 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_insert = {
     " ON CONFLICT (id) DO NOTHING)"
     " SELECT statement_timestamp() < $9::timestamptz",
 
-    NGX_HTTP_INTENT_STORE_NEW_PARAMETERS,
+    NGX_HTTP_INTENT_STORE_NEW_COLUMNS + 1,
 
     { NGX_HTTP_INTENT_PG_UUID_ARRAY, NGX_HTTP_INTENT_PG_TEXT_ARRAY,
       NGX_HTTP_INTENT_PG_TEXT_ARRAY, NGX_HTTP_INTENT_PG_TEXT_ARRAY,
       NGX_HTTP_INTENT_PG_TEXT_ARRAY, NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY,
       NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY,
       NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY, NGX_HTTP_INTENT_PG_TIMESTAMPTZ }
+};
+
+
+/*
+ * The same for a batch with duplicates, perhaps.  An INSERT waits for another
+ * that has its key until that one has committed; so that two batches do not
+ * wait for each other, each inserts in the order of the keys.  With digests
+ * besides, that is rare and not impossible.
+ *
+ * The first row says whether it was in time; those after it are the numbers
+ * of what was not kept, from one.
+ */
+
+static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_admit = {
+    "intent_admit",
+
+    "WITH new AS MATERIALIZED ("
+    "SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[],"
+    " $5::text[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[],"
+    " $9::text[], $10::text[], $11::bytea[], $12::bytea[], $13::bytea[],"
+    " $14::text[]) WITH ORDINALITY"
+    " AS u (id, type, chain, user_id, params, created_at, updated_at,"
+    " expires_at, scope, key, fingerprint, digest, signature, nonce, number)"
+    "), kept AS ("
+    "INSERT INTO intents (id, type, status, chain, user_id, params, version,"
+    " created_at, updated_at, expires_at, next_attempt_at,"
+    " idempotency_scope, idempotency_key, fingerprint, digest, signature,"
+    " nonce)"
+    " SELECT id, type, 'pending', chain, user_id, params::json, 1,"
+    " created_at, updated_at, expires_at, created_at,"
+    " scope, key, fingerprint, digest, signature, nonce::numeric"
+    " FROM new WHERE statement_timestamp() < $15::timestamptz"
+    " ORDER BY key, scope, digest, id"
+    " ON CONFLICT DO NOTHING RETURNING id)"
+    " SELECT NULL::int8, statement_timestamp() < $15::timestamptz"
+    " UNION ALL"
+    " SELECT number, true FROM new WHERE id NOT IN (SELECT id FROM kept)",
+
+    NGX_HTTP_INTENT_STORE_NEW_ALL_COLUMNS + 1,
+
+    { NGX_HTTP_INTENT_PG_UUID_ARRAY, NGX_HTTP_INTENT_PG_TEXT_ARRAY,
+      NGX_HTTP_INTENT_PG_TEXT_ARRAY, NGX_HTTP_INTENT_PG_TEXT_ARRAY,
+      NGX_HTTP_INTENT_PG_TEXT_ARRAY, NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY,
+      NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY,
+      NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY, NGX_HTTP_INTENT_PG_TEXT_ARRAY,
+      NGX_HTTP_INTENT_PG_TEXT_ARRAY, NGX_HTTP_INTENT_PG_BYTEA_ARRAY,
+      NGX_HTTP_INTENT_PG_BYTEA_ARRAY, NGX_HTTP_INTENT_PG_BYTEA_ARRAY,
+      NGX_HTTP_INTENT_PG_TEXT_ARRAY, NGX_HTTP_INTENT_PG_TIMESTAMPTZ }
 };
 
 
@@ -149,6 +192,7 @@ ngx_http_intent_store_create_init(ngx_http_intent_store_worker_t *w)
     cr->worker = w;
 
     ngx_queue_init(&cr->queue);
+    ngx_queue_init(&cr->later);
     ngx_queue_init(&cr->free);
 
     cr->dumb.fd = (ngx_socket_t) -1;
@@ -163,6 +207,10 @@ ngx_http_intent_store_create_init(ngx_http_intent_store_worker_t *w)
     cr->timer.handler = ngx_http_intent_store_create_timeout;
     cr->timer.data = &cr->dumb;
     cr->timer.log = w->log;
+
+    cr->again.handler = ngx_http_intent_store_create_again;
+    cr->again.data = &cr->dumb;
+    cr->again.log = w->log;
 
     return NGX_OK;
 }
@@ -370,6 +418,7 @@ ngx_http_intent_store_batch_gather(ngx_queue_t *from, ngx_uint_t max)
     ngx_pool_t                     *pool;
     ngx_queue_t                    *queue;
     ngx_http_intent_store_item_t   *item;
+    ngx_http_intent_admission_t    *adm;
     ngx_http_intent_transition_t   *t;
     ngx_http_intent_store_batch_t  *b;
 
@@ -402,11 +451,23 @@ ngx_http_intent_store_batch_gather(ngx_queue_t *from, ngx_uint_t max)
         ngx_queue_remove(queue);
         ngx_queue_insert_tail(&b->items, queue);
 
+        item->row = b->rows;
+
         b->nitems++;
         b->rows += t->nchanges;
 
         for (i = 0; i < t->nchanges; i++) {
             b->bytes += t->changes[i].intent->params.len;
+
+            /* what was said of it before may hold no longer */
+
+            t->changes[i].refused = 0;
+
+            adm = t->changes[i].data;
+
+            if (adm && (adm->key.len || adm->digest)) {
+                b->admission = 1;
+            }
         }
 
     } while (!ngx_queue_empty(from)
@@ -421,13 +482,16 @@ static ngx_int_t
 ngx_http_intent_store_batch_build(ngx_http_intent_store_batch_t *b)
 {
     int64_t                        deadline;
-    ngx_uint_t                     i;
+    ngx_uint_t                     i, ncolumns;
     ngx_queue_t                   *queue;
     ngx_http_intent_store_item_t  *item;
     ngx_http_intent_transition_t  *t;
-    ngx_http_intent_pg_array_t     a[NGX_HTTP_INTENT_STORE_NEW_COLUMNS];
+    ngx_http_intent_pg_array_t     a[NGX_HTTP_INTENT_STORE_NEW_ALL_COLUMNS];
 
-    if (ngx_http_intent_store_batch_begin(b, a) != NGX_OK) {
+    ncolumns = b->admission ? NGX_HTTP_INTENT_STORE_NEW_ALL_COLUMNS
+                            : NGX_HTTP_INTENT_STORE_NEW_COLUMNS;
+
+    if (ngx_http_intent_store_batch_begin(b, a, ncolumns) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -444,35 +508,42 @@ ngx_http_intent_store_batch_build(ngx_http_intent_store_batch_t *b)
             {
                 return NGX_ERROR;
             }
+
+            if (b->admission
+                && ngx_http_intent_store_batch_admission(a, &t->changes[i])
+                   != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
         }
     }
 
-    for (i = 0; i < NGX_HTTP_INTENT_STORE_NEW_COLUMNS; i++) {
+    for (i = 0; i < ncolumns; i++) {
         ngx_http_intent_pg_param_array(&b->query, i, &a[i]);
     }
 
-    b->query.stmt = &ngx_http_intent_store_insert;
+    b->query.stmt = b->admission ? &ngx_http_intent_store_admit
+                                 : &ngx_http_intent_store_insert;
     b->query.handler = ngx_http_intent_store_batch_handler;
     b->query.data = b;
 
     deadline = ngx_http_intent_pg_server_time(b->session->pg)
                + (int64_t) ngx_http_intent_store_worker()->conf->pg.timeout;
 
-    return ngx_http_intent_pg_param_time(&b->query,
-                                         NGX_HTTP_INTENT_STORE_NEW_DEADLINE,
-                                         b->pool, deadline);
+    return ngx_http_intent_pg_param_time(&b->query, ncolumns, b->pool,
+                                         deadline);
 }
 
 
 static ngx_int_t
 ngx_http_intent_store_batch_begin(ngx_http_intent_store_batch_t *b,
-    ngx_http_intent_pg_array_t *a)
+    ngx_http_intent_pg_array_t *a, ngx_uint_t ncolumns)
 {
     Oid         element;
     size_t      size;
     ngx_uint_t  i;
 
-    for (i = 0; i < NGX_HTTP_INTENT_STORE_NEW_COLUMNS; i++) {
+    for (i = 0; i < ncolumns; i++) {
 
         switch (i) {
 
@@ -491,6 +562,13 @@ ngx_http_intent_store_batch_begin(ngx_http_intent_store_batch_t *b,
         case NGX_HTTP_INTENT_STORE_NEW_EXPIRES_AT:
             element = NGX_HTTP_INTENT_PG_TIMESTAMPTZ;
             size = b->rows * (4 + 8);
+            break;
+
+        case NGX_HTTP_INTENT_STORE_NEW_FINGERPRINT:
+        case NGX_HTTP_INTENT_STORE_NEW_DIGEST:
+        case NGX_HTTP_INTENT_STORE_NEW_SIGNATURE:
+            element = NGX_HTTP_INTENT_PG_BYTEA;
+            size = b->rows * (4 + 32);
             break;
 
         default:
@@ -558,6 +636,68 @@ ngx_http_intent_store_batch_row(ngx_http_intent_pg_array_t *a,
 }
 
 
+static ngx_int_t
+ngx_http_intent_store_batch_admission(ngx_http_intent_pg_array_t *a,
+    ngx_http_intent_change_t *ch)
+{
+    ngx_int_t                     rc;
+    ngx_http_intent_t            *in;
+    ngx_http_intent_admission_t  *adm, none;
+
+    in = ch->intent;
+    adm = ch->data;
+
+    if (adm == NULL) {
+        ngx_memzero(&none, sizeof(ngx_http_intent_admission_t));
+        adm = &none;
+    }
+
+    if (adm->key.len) {
+        rc = ngx_http_intent_pg_array_bytes(
+                                     &a[NGX_HTTP_INTENT_STORE_NEW_SCOPE],
+                                     adm->scope.data, adm->scope.len);
+
+        rc |= ngx_http_intent_pg_array_bytes(
+                                     &a[NGX_HTTP_INTENT_STORE_NEW_KEY],
+                                     adm->key.data, adm->key.len);
+
+        rc |= ngx_http_intent_pg_array_bytes(
+                               &a[NGX_HTTP_INTENT_STORE_NEW_FINGERPRINT],
+                               adm->fingerprint, sizeof(adm->fingerprint));
+    } else {
+        rc = ngx_http_intent_pg_array_null(
+                               &a[NGX_HTTP_INTENT_STORE_NEW_SCOPE]);
+        rc |= ngx_http_intent_pg_array_null(
+                               &a[NGX_HTTP_INTENT_STORE_NEW_KEY]);
+        rc |= ngx_http_intent_pg_array_null(
+                               &a[NGX_HTTP_INTENT_STORE_NEW_FINGERPRINT]);
+    }
+
+    rc |= adm->digest == NULL
+          ? ngx_http_intent_pg_array_null(
+                                     &a[NGX_HTTP_INTENT_STORE_NEW_DIGEST])
+          : ngx_http_intent_pg_array_bytes(
+                                     &a[NGX_HTTP_INTENT_STORE_NEW_DIGEST],
+                                     adm->digest, 32);
+
+    rc |= in->signature.len == 0
+          ? ngx_http_intent_pg_array_null(
+                                     &a[NGX_HTTP_INTENT_STORE_NEW_SIGNATURE])
+          : ngx_http_intent_pg_array_bytes(
+                                     &a[NGX_HTTP_INTENT_STORE_NEW_SIGNATURE],
+                                     in->signature.data, in->signature.len);
+
+    rc |= in->nonce.len == 0
+          ? ngx_http_intent_pg_array_null(
+                                     &a[NGX_HTTP_INTENT_STORE_NEW_NONCE])
+          : ngx_http_intent_pg_array_bytes(
+                                     &a[NGX_HTTP_INTENT_STORE_NEW_NONCE],
+                                     in->nonce.data, in->nonce.len);
+
+    return rc == NGX_OK ? NGX_OK : NGX_ERROR;
+}
+
+
 /* ---- its answer ---- */
 
 
@@ -565,8 +705,6 @@ static void
 ngx_http_intent_store_batch_handler(ngx_http_intent_pg_query_t *q,
     ngx_int_t rc, PGresult *res)
 {
-    ngx_queue_t                    *queue;
-    ngx_http_intent_store_item_t   *item;
     ngx_http_intent_store_batch_t  *b;
 
     b = q->data;
@@ -578,19 +716,26 @@ ngx_http_intent_store_batch_handler(ngx_http_intent_pg_query_t *q,
                    "intent store: batch of %ui transitions, %ui rows, rc:%i",
                    b->nitems, b->rows, rc);
 
-    ngx_http_intent_store_observe(NGX_HTTP_INTENT_STORE_CREATE, b->start);
+    ngx_http_intent_store_observe(b->admission ? NGX_HTTP_INTENT_STORE_ADMIT
+                                               : NGX_HTTP_INTENT_STORE_CREATE,
+                                  b->start);
 
     switch (rc) {
 
     case NGX_OK:
 
-        if (ngx_http_intent_pg_bool(res, 0, 0)) {
-            ngx_http_intent_store_batch_done(b, NGX_OK);
-
-        } else {
+        if (!ngx_http_intent_pg_bool(res, 0, b->admission ? 1 : 0)) {
             ngx_http_intent_store_batch_late(b);
+            break;
         }
 
+        if (b->admission && PQntuples(res) > 1) {
+            ngx_http_intent_store_first(b, res);
+            ngx_http_intent_store_create_wake();
+            return;
+        }
+
+        ngx_http_intent_store_batch_done(b, NGX_OK);
         break;
 
     case NGX_ERROR:
@@ -598,24 +743,33 @@ ngx_http_intent_store_batch_handler(ngx_http_intent_pg_query_t *q,
         break;
 
     case NGX_ABORT:
-
-        for (queue = ngx_queue_head(&b->items);
-             queue != ngx_queue_sentinel(&b->items);
-             queue = ngx_queue_next(queue))
-        {
-            item = ngx_queue_data(queue, ngx_http_intent_store_item_t, queue);
-            item->unknown = 1;
-        }
+        ngx_http_intent_store_batch_unknown(b);
 
         /* fall through */
 
     default: /* NGX_DECLINED */
-        ngx_http_intent_store_batch_requeue(b);
+        ngx_http_intent_store_requeue(&b->items);
     }
 
     ngx_destroy_pool(b->pool);
 
     ngx_http_intent_store_create_wake();
+}
+
+
+static void
+ngx_http_intent_store_batch_unknown(ngx_http_intent_store_batch_t *b)
+{
+    ngx_queue_t                   *queue;
+    ngx_http_intent_store_item_t  *item;
+
+    for (queue = ngx_queue_head(&b->items);
+         queue != ngx_queue_sentinel(&b->items);
+         queue = ngx_queue_next(queue))
+    {
+        item = ngx_queue_data(queue, ngx_http_intent_store_item_t, queue);
+        item->unknown = 1;
+    }
 }
 
 
@@ -651,23 +805,48 @@ ngx_http_intent_store_batch_late(ngx_http_intent_store_batch_t *b)
 
     ngx_http_intent_pg_reset(b->session->pg);
 
-    ngx_http_intent_store_batch_requeue(b);
+    ngx_http_intent_store_requeue(&b->items);
 }
 
 
 /*
  * If it is a row that the server did not like, each transition is sent
- * again on its own, all at once, so that only that one fails.  If it is the
- * server's own trouble, all have to come again later.
+ * again on its own, all at once, so that only that one fails.  If two batches
+ * waited for each other's keys, this one is sent again, and so is one that an
+ * operator or a time limit ended: that may have been when it was committed
+ * here, and waited for a standby.  If it is the server's own trouble, all have
+ * to come again later.
  */
 
 static void
 ngx_http_intent_store_batch_refused(ngx_http_intent_store_batch_t *b,
     PGresult *res)
 {
-    ngx_uint_t                     poisoned;
+    ngx_uint_t                     poisoned, ended, level;
     ngx_queue_t                   *queue;
     ngx_http_intent_store_item_t  *item;
+
+    ended = (ngx_strncmp(ngx_http_intent_pg_sqlstate(res), "57", 2) == 0);
+
+    level = NGX_LOG_INFO;
+
+    if (ended) {
+        ngx_http_intent_store_batch_unknown(b);
+        level = NGX_LOG_WARN;
+    }
+
+    /* deadlock_detected, serialization_failure */
+
+    if (ended || ngx_strncmp(ngx_http_intent_pg_sqlstate(res), "40", 2) == 0) {
+
+        ngx_log_error(level, b->pool->log, 0,
+                      "intent store: a batch of %ui is sent again: %s: %s",
+                      b->nitems, ngx_http_intent_pg_sqlstate(res),
+                      ngx_http_intent_pg_message(res));
+
+        ngx_http_intent_store_create_later(&b->items);
+        return;
+    }
 
     poisoned = ngx_http_intent_store_batch_is_poisoned(res);
 
@@ -683,7 +862,7 @@ ngx_http_intent_store_batch_refused(ngx_http_intent_store_batch_t *b,
             if (ngx_http_intent_store_batch_send(b->session, &b->items, 1)
                 != NGX_OK)
             {
-                ngx_http_intent_store_batch_requeue(b);
+                ngx_http_intent_store_requeue(&b->items);
                 return;
             }
         }
@@ -694,9 +873,12 @@ ngx_http_intent_store_batch_refused(ngx_http_intent_store_batch_t *b,
     queue = ngx_queue_head(&b->items);
     item = ngx_queue_data(queue, ngx_http_intent_store_item_t, queue);
 
-    /* a row that is refused was not kept by a lost session before, either */
+    /*
+     * A row that is refused was not kept by a lost session before, either; of
+     * several, others may have been kept when one was found to be there
+     */
 
-    if (poisoned) {
+    if (poisoned && item->transition->nchanges == 1) {
         item->unknown = 0;
     }
 
@@ -733,7 +915,7 @@ ngx_http_intent_store_batch_is_poisoned(PGresult *res)
 /* back into the queue, which is in the order of deadlines, as they are */
 
 static void
-ngx_http_intent_store_batch_requeue(ngx_http_intent_store_batch_t *b)
+ngx_http_intent_store_requeue(ngx_queue_t *items)
 {
     ngx_queue_t                       *queue, *next;
     ngx_http_intent_store_item_t      *item, *other;
@@ -742,8 +924,8 @@ ngx_http_intent_store_batch_requeue(ngx_http_intent_store_batch_t *b)
     cr = &ngx_http_intent_store_creating;
     next = ngx_queue_head(&cr->queue);
 
-    while (!ngx_queue_empty(&b->items)) {
-        queue = ngx_queue_head(&b->items);
+    while (!ngx_queue_empty(items)) {
+        queue = ngx_queue_head(items);
         item = ngx_queue_data(queue, ngx_http_intent_store_item_t, queue);
 
         ngx_queue_remove(queue);
@@ -767,7 +949,51 @@ ngx_http_intent_store_batch_requeue(ngx_http_intent_store_batch_t *b)
 }
 
 
+void
+ngx_http_intent_store_create_later(ngx_queue_t *items)
+{
+    ngx_http_intent_store_creating_t  *cr;
+
+    if (ngx_queue_empty(items)) {
+        return;
+    }
+
+    cr = &ngx_http_intent_store_creating;
+
+    ngx_queue_add(&cr->later, items);
+    ngx_queue_init(items);
+
+    if (!cr->again.timer_set) {
+        ngx_add_timer(&cr->again, NGX_HTTP_INTENT_STORE_AGAIN);
+    }
+}
+
+
 static void
+ngx_http_intent_store_create_again(ngx_event_t *ev)
+{
+    ngx_queue_t                        items, *queue;
+    ngx_http_intent_store_creating_t  *cr;
+
+    cr = &ngx_http_intent_store_creating;
+
+    /* one by one: two batches of them need not be in the order of deadlines */
+
+    while (!ngx_queue_empty(&cr->later)) {
+        queue = ngx_queue_head(&cr->later);
+        ngx_queue_remove(queue);
+
+        ngx_queue_init(&items);
+        ngx_queue_insert_tail(&items, queue);
+
+        ngx_http_intent_store_requeue(&items);
+    }
+
+    ngx_http_intent_store_create_wake();
+}
+
+
+void
 ngx_http_intent_store_item_done(ngx_http_intent_store_item_t *item,
     ngx_int_t rc)
 {

@@ -13,15 +13,12 @@ typedef struct {
     ngx_http_intent_store_get_pt      handler;
     void                             *data;
     double                            start;
-    ngx_uint_t                        retried;
-    ngx_http_intent_pg_query_t        query;
+    ngx_http_intent_store_read_t      read;
 } ngx_http_intent_store_get_t;
 
 
-static ngx_int_t ngx_http_intent_store_get_send(
-    ngx_http_intent_store_get_t *get);
-static void ngx_http_intent_store_get_handler(ngx_http_intent_pg_query_t *q,
-    ngx_int_t rc, PGresult *res);
+static void ngx_http_intent_store_get_handler(
+    ngx_http_intent_store_read_t *rd, ngx_int_t rc, PGresult *res);
 
 
 static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_select = {
@@ -55,39 +52,24 @@ ngx_http_intent_store_get(ngx_str_t *id, ngx_pool_t *pool,
     get->data = data;
     get->start = ngx_http_intent_seconds();
 
-    get->query.stmt = &ngx_http_intent_store_select;
-    get->query.handler = ngx_http_intent_store_get_handler;
-    get->query.data = get;
+    get->read.query.stmt = &ngx_http_intent_store_select;
+    get->read.handler = ngx_http_intent_store_get_handler;
+    get->read.data = get;
 
-    ngx_http_intent_pg_param_bytes(&get->query, 0, get->id, 16);
+    ngx_http_intent_pg_param_bytes(&get->read.query, 0, get->id, 16);
 
-    return ngx_http_intent_store_get_send(get);
-}
-
-
-static ngx_int_t
-ngx_http_intent_store_get_send(ngx_http_intent_store_get_t *get)
-{
-    ngx_http_intent_store_session_t  *session;
-
-    session = ngx_http_intent_store_session();
-
-    if (session == NULL) {
-        return NGX_DECLINED;
-    }
-
-    return ngx_http_intent_pg_query(session->pg, &get->query);
+    return ngx_http_intent_store_read(&get->read);
 }
 
 
 static void
-ngx_http_intent_store_get_handler(ngx_http_intent_pg_query_t *q, ngx_int_t rc,
-    PGresult *res)
+ngx_http_intent_store_get_handler(ngx_http_intent_store_read_t *rd,
+    ngx_int_t rc, PGresult *res)
 {
     ngx_http_intent_t             in;
     ngx_http_intent_store_get_t  *get;
 
-    get = q->data;
+    get = rd->data;
 
     switch (rc) {
 
@@ -109,17 +91,6 @@ ngx_http_intent_store_get_handler(ngx_http_intent_pg_query_t *q, ngx_int_t rc,
         break;
 
     default:
-
-        /* the session was lost, another may be up; a read does no harm */
-
-        if (!get->retried) {
-            get->retried = 1;
-
-            if (ngx_http_intent_store_get_send(get) == NGX_OK) {
-                return;
-            }
-        }
-
         rc = NGX_ERROR;
     }
 

@@ -19,6 +19,9 @@
  */
 #define NGX_HTTP_INTENT_STORE_LEASE      "interval '5 minutes'"
 
+/* nonces, or intents, that are read in one go when a lane is opened */
+#define NGX_HTTP_INTENT_STORE_PAGE       "1000"
+
 /* columns of a transaction, behind those of its intent */
 #define NGX_HTTP_INTENT_STORE_TX_COLUMNS                                      \
     "t_hash, t_nonce, t_raw, t_state, t_gas_limit, t_max_fee, "               \
@@ -78,6 +81,7 @@ static ngx_int_t ngx_http_intent_store_write_txs(
     ngx_http_intent_store_lane_op_t *op, ngx_uint_t n);
 static void ngx_http_intent_store_lane_write_done(
     ngx_http_intent_pg_query_t *q, ngx_int_t rc, PGresult *res);
+static ngx_uint_t ngx_http_intent_store_lane_is_row(PGresult *res);
 static void ngx_http_intent_store_lane_refused(
     ngx_http_intent_transition_t *t, PGresult *res);
 
@@ -122,18 +126,53 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_load_stmt = {
         " t.max_priority_fee_per_gas::text AS t_max_priority_fee"
         " FROM intent_transactions t LEFT JOIN intents i ON i.id = t.intent_id"
         " WHERE t.chain_id = $1 AND t.signer = $2"
-        " AND t.state IN ('live', 'replaced')"
-        " UNION ALL"
-        " SELECT i.*, NULL, -1, NULL, NULL, NULL, NULL, NULL"
-        " FROM intents i"
-        " WHERE i.chain = $3 AND i.claimed_by = $2"
-        " AND i.status = 'executing'"
-        " AND NOT EXISTS (SELECT 1 FROM intent_transactions t"
-            " WHERE t.intent_id = i.id AND t.state IN ('live', 'replaced'))"
-    ") x ORDER BY t_nonce < 0, t_nonce, t_state",
+        " AND t.state IN ('live', 'replaced') AND t.nonce > $3"
+        /* all of a nonce, or none; it may be null only of no rows */
+        " AND t.nonce <= (SELECT max(n.nonce) FROM ("
+            "SELECT DISTINCT nonce FROM intent_transactions"
+            " WHERE chain_id = $1 AND signer = $2"
+            " AND state IN ('live', 'replaced') AND nonce > $3"
+            " ORDER BY nonce LIMIT " NGX_HTTP_INTENT_STORE_PAGE ") n)"
+    ") x ORDER BY t_nonce, t_state",
 
     3, { NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_BYTEA,
-         NGX_HTTP_INTENT_PG_TEXT }
+         NGX_HTTP_INTENT_PG_INT8 }
+};
+
+
+static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_load_rest_stmt = {
+    "lane_load_rest",
+
+    "SELECT " NGX_HTTP_INTENT_STORE_COLUMNS ", NULL::bytea, -1::int8,"
+    " NULL::bytea, NULL::text, NULL::int8, NULL::text, NULL::text"
+    " FROM intents i"
+    " WHERE i.chain = $1 AND i.claimed_by = $2 AND i.status = 'executing'"
+    " AND ($3::uuid IS NULL OR i.id > $3)"
+    " AND NOT EXISTS (SELECT 1 FROM intent_transactions t"
+        " WHERE t.intent_id = i.id AND t.state IN ('live', 'replaced'))"
+    " ORDER BY i.id LIMIT " NGX_HTTP_INTENT_STORE_PAGE,
+
+    3, { NGX_HTTP_INTENT_PG_TEXT, NGX_HTTP_INTENT_PG_BYTEA,
+         NGX_HTTP_INTENT_PG_UUID }
+};
+
+
+static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_strays_stmt = {
+    "lane_strays",
+
+    "SELECT i.chain, i.claimed_by, count(*)"
+    " FROM intents i WHERE i.status = 'executing'"
+    " AND NOT EXISTS (SELECT 1 FROM unnest($1::text[], $2::bytea[])"
+        " AS c(chain, signer)"
+        " WHERE c.chain = i.chain AND c.signer = i.claimed_by)"
+    " GROUP BY i.chain, i.claimed_by"
+    " UNION ALL"
+    " SELECT i.chain, NULL, count(*)"
+    " FROM intents i WHERE i.status = 'pending' AND i.chain <> ALL ($1)"
+    " GROUP BY i.chain"
+    " LIMIT 20",
+
+    2, { NGX_HTTP_INTENT_PG_TEXT_ARRAY, NGX_HTTP_INTENT_PG_BYTEA_ARRAY }
 };
 
 
@@ -365,7 +404,8 @@ ngx_http_intent_store_lane_done(ngx_http_intent_pg_query_t *q, ngx_int_t rc,
     }
 
     rows.res = (rc == NGX_OK) ? res : NULL;
-    rows.has_tx = (q->stmt == &ngx_http_intent_store_load_stmt);
+    rows.has_tx = (q->stmt == &ngx_http_intent_store_load_stmt
+                   || q->stmt == &ngx_http_intent_store_load_rest_stmt);
 
     op->handler(op->data, (rc == NGX_OK) ? NGX_OK : NGX_ERROR, &rows);
 
@@ -494,7 +534,7 @@ ngx_http_intent_store_lane_open_done(ngx_http_intent_pg_query_t *q,
 
 ngx_int_t
 ngx_http_intent_store_lane_load(ngx_http_intent_store_lane_t *lane,
-    ngx_http_intent_store_lane_pt handler, void *data)
+    int64_t after, ngx_http_intent_store_lane_pt handler, void *data)
 {
     ngx_http_intent_store_lane_op_t  *op;
 
@@ -505,17 +545,104 @@ ngx_http_intent_store_lane_load(ngx_http_intent_store_lane_t *lane,
     }
 
     if (ngx_http_intent_pg_param_int8(&op->query, 0, op->pool, lane->chain_id)
-        != NGX_OK)
+        != NGX_OK
+        || ngx_http_intent_pg_param_int8(&op->query, 2, op->pool, after)
+           != NGX_OK)
     {
         ngx_destroy_pool(op->pool);
         return NGX_ERROR;
     }
 
     ngx_http_intent_pg_param_bytes(&op->query, 1, lane->signer, 20);
-    ngx_http_intent_pg_param_bytes(&op->query, 2, lane->chain.data,
-                                   lane->chain.len);
 
     return ngx_http_intent_store_lane_run(op, handler, data);
+}
+
+
+ngx_int_t
+ngx_http_intent_store_lane_load_rest(ngx_http_intent_store_lane_t *lane,
+    ngx_str_t *after, ngx_http_intent_store_lane_pt handler, void *data)
+{
+    u_char                           *id;
+    ngx_http_intent_store_lane_op_t  *op;
+
+    op = ngx_http_intent_store_lane_op(lane,
+                                       &ngx_http_intent_store_load_rest_stmt,
+                                       NGX_HTTP_INTENT_STORE_LANE);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_intent_pg_param_bytes(&op->query, 0, lane->chain.data,
+                                   lane->chain.len);
+    ngx_http_intent_pg_param_bytes(&op->query, 1, lane->signer, 20);
+    ngx_http_intent_pg_param_bytes(&op->query, 2, NULL, 0);
+
+    if (after) {
+        id = ngx_pnalloc(op->pool, 16);
+
+        if (id == NULL
+            || ngx_http_intent_id_parse(after->data, after->len, id)
+               != NGX_OK)
+        {
+            ngx_destroy_pool(op->pool);
+            return NGX_ERROR;
+        }
+
+        ngx_http_intent_pg_param_bytes(&op->query, 2, id, 16);
+    }
+
+    return ngx_http_intent_store_lane_run(op, handler, data);
+}
+
+
+ngx_int_t
+ngx_http_intent_store_lane_strays(ngx_http_intent_store_lane_t **lanes,
+    ngx_uint_t n, ngx_http_intent_store_lane_pt handler, void *data)
+{
+    ngx_uint_t                        i;
+    ngx_http_intent_pg_array_t        chains, signers;
+    ngx_http_intent_store_lane_op_t  *op;
+
+    op = ngx_http_intent_store_lane_op(lanes[0],
+                                       &ngx_http_intent_store_strays_stmt,
+                                       NGX_HTTP_INTENT_STORE_LANE);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_intent_pg_array_begin(&chains, op->pool,
+                                       NGX_HTTP_INTENT_PG_TEXT, n * 16 + 1)
+        != NGX_OK
+        || ngx_http_intent_pg_array_begin(&signers, op->pool,
+                                          NGX_HTTP_INTENT_PG_BYTEA,
+                                          n * 24 + 1)
+           != NGX_OK)
+    {
+        goto failed;
+    }
+
+    for (i = 0; i < n; i++) {
+        if (ngx_http_intent_pg_array_bytes(&chains, lanes[i]->chain.data,
+                                           lanes[i]->chain.len)
+            != NGX_OK
+            || ngx_http_intent_pg_array_bytes(&signers, lanes[i]->signer, 20)
+               != NGX_OK)
+        {
+            goto failed;
+        }
+    }
+
+    ngx_http_intent_pg_param_array(&op->query, 0, &chains);
+    ngx_http_intent_pg_param_array(&op->query, 1, &signers);
+
+    return ngx_http_intent_store_lane_run(op, handler, data);
+
+failed:
+
+    ngx_destroy_pool(op->pool);
+
+    return NGX_ERROR;
 }
 
 
@@ -876,8 +1003,10 @@ ngx_http_intent_store_lane_write_done(ngx_http_intent_pg_query_t *q,
 
     ngx_http_intent_store_lane_t     *lane;
     ngx_http_intent_transition_t     *t;
+    ngx_http_intent_store_write_t    *w;
 
     t = op->transition;
+    w = t->record_data;
     lane = op->lane;
 
     ngx_http_intent_store_observe(op->operation, op->start);
@@ -900,6 +1029,10 @@ ngx_http_intent_store_lane_write_done(ngx_http_intent_pg_query_t *q,
                       q->stmt->name, &lane->chain,
                       ngx_http_intent_pg_sqlstate(res),
                       ngx_http_intent_pg_message(res));
+
+        w->transient = ngx_strncmp(ngx_http_intent_pg_sqlstate(res), "40", 2)
+                       == 0;
+        w->refused = w->transient || ngx_http_intent_store_lane_is_row(res);
         break;
 
     default:
@@ -910,6 +1043,35 @@ ngx_http_intent_store_lane_write_done(ngx_http_intent_pg_query_t *q,
     ngx_destroy_pool(op->pool);
 
     ngx_http_intent_transition_done(t, rc);
+}
+
+
+/*
+ * SQLSTATE classes of what a single row may be the reason for: data
+ * exceptions, violated constraints, limits, raised by a trigger; but not
+ * unique_violation: a nonce that is live already is to be read again
+ */
+
+static ngx_uint_t
+ngx_http_intent_store_lane_is_row(PGresult *res)
+{
+    ngx_uint_t          i;
+    const char         *state;
+    static const char  *classes[] = { "22", "23", "54", "P0" };
+
+    state = ngx_http_intent_pg_sqlstate(res);
+
+    if (ngx_strcmp(state, "23505") == 0) {
+        return 0;
+    }
+
+    for (i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        if (ngx_strncmp(state, classes[i], 2) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -957,6 +1119,17 @@ ngx_http_intent_store_rows(ngx_http_intent_store_rows_t *rows)
     }
 
     return (ngx_uint_t) PQntuples(rows->res);
+}
+
+
+int64_t
+ngx_http_intent_store_stray(ngx_http_intent_store_rows_t *rows, ngx_uint_t i,
+    ngx_str_t *chain, ngx_str_t *signer)
+{
+    *chain = ngx_http_intent_pg_bytes(rows->res, (int) i, 0);
+    *signer = ngx_http_intent_pg_bytes(rows->res, (int) i, 1);
+
+    return ngx_http_intent_pg_int8(rows->res, (int) i, 2, 0);
 }
 
 

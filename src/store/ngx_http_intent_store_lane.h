@@ -61,6 +61,11 @@ typedef struct {
     ngx_uint_t                         ntxs;
     ngx_http_intent_store_tx_state_t  *states;
     ngx_uint_t                         nstates;
+    ngx_uint_t                         refused;  /* set: Postgres does not
+                                                    take one of the rows;
+                                                    nothing was written, and
+                                                    the lane may go on */
+    ngx_uint_t                         transient; /* it may do so again */
 } ngx_http_intent_store_write_t;
 
 
@@ -89,11 +94,27 @@ ngx_int_t ngx_http_intent_store_lane_open(ngx_http_intent_store_lane_t *lane,
     ngx_http_intent_store_lane_pt handler, void *data);
 
 /*
- * The lane's unfinished transactions with their intents, by nonce, live ones
- * first; then executing intents that have none (nonce -1): a crash between
- * two commits.
+ * A page of the lane's unfinished transactions with their intents, those of
+ * nonces above "after" (-1: from the first), by nonce, the live one first.
+ * No rows: there are no more.
  */
 ngx_int_t ngx_http_intent_store_lane_load(ngx_http_intent_store_lane_t *lane,
+    int64_t after, ngx_http_intent_store_lane_pt handler, void *data);
+
+/*
+ * A page of the lane's executing intents that have no such transaction
+ * (nonce -1): a crash between two commits.  After an id, NULL: from the first.
+ */
+ngx_int_t ngx_http_intent_store_lane_load_rest(
+    ngx_http_intent_store_lane_t *lane, ngx_str_t *after,
+    ngx_http_intent_store_lane_pt handler, void *data);
+
+/*
+ * What none of these lanes will carry on: executing intents of other signers
+ * or chains, and pending ones of other chains; lanes[0] asks.
+ */
+ngx_int_t ngx_http_intent_store_lane_strays(
+    ngx_http_intent_store_lane_t **lanes, ngx_uint_t n,
     ngx_http_intent_store_lane_pt handler, void *data);
 
 /* claims up to n pending intents */
@@ -112,12 +133,16 @@ void ngx_http_intent_store_lane_reset(void);
  * tells what became of others, provided that the lane's epoch still holds.
  * A transaction of an intent whose change was refused is not saved.  The
  * transition's rc is NGX_ERROR where the epoch does not hold or Postgres
- * refused: the lane is lost then.  nchanges may be 0.
+ * refused: the lane is lost then, unless "refused" is set.  nchanges may be 0.
  */
 ngx_int_t ngx_http_intent_store_lane_write(ngx_http_intent_transition_t *t);
 
 
 ngx_uint_t ngx_http_intent_store_rows(ngx_http_intent_store_rows_t *rows);
+
+/* row i of strays: how many; the strings are the row's, signer may be empty */
+int64_t ngx_http_intent_store_stray(ngx_http_intent_store_rows_t *rows,
+    ngx_uint_t i, ngx_str_t *chain, ngx_str_t *signer);
 
 /*
  * Row i of load and claim, strings from the pool; tx NULL after claim.

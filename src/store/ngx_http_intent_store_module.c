@@ -1,6 +1,7 @@
 
 /*
- * The intent_postgres directive, and the sessions of a worker.
+ * The intent_postgres and intent_retention directives, and the sessions of a
+ * worker.
  */
 
 
@@ -11,6 +12,8 @@
 #define NGX_HTTP_INTENT_STORE_MAX_CONNECTIONS  64
 #define NGX_HTTP_INTENT_STORE_TIMEOUT          5000   /* ms */
 #define NGX_HTTP_INTENT_STORE_MIN_TIMEOUT      100
+#define NGX_HTTP_INTENT_STORE_DEFAULT_RETENTION  (30 * 24 * 60 * 60)   /* s */
+#define NGX_HTTP_INTENT_STORE_MAX_RETENTION      (100LL * 366 * 24 * 60 * 60)
 
 
 typedef struct {
@@ -29,6 +32,9 @@ static char *ngx_http_intent_store_postgres(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_intent_store_option(ngx_conf_t *cf,
     ngx_http_intent_store_main_conf_t *smcf, ngx_str_t *option);
+static char *ngx_http_intent_store_set_retention(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_intent_store_init_main_conf(ngx_conf_t *cf, void *conf);
 static ngx_int_t ngx_http_intent_store_add_stats(ngx_conf_t *cf,
     ngx_http_intent_store_main_conf_t *smcf);
 static ngx_int_t ngx_http_intent_store_init_process(ngx_cycle_t *cycle);
@@ -52,8 +58,14 @@ static double  ngx_http_intent_store_size_buckets[] = {
 /* by ngx_http_intent_store_operation_e */
 static ngx_str_t  ngx_http_intent_store_operations[] = {
     ngx_string("operation=\"create\""),
+    ngx_string("operation=\"admit\""),
+    ngx_string("operation=\"duplicate\""),
+    ngx_string("operation=\"update\""),
     ngx_string("operation=\"get\""),
+    ngx_string("operation=\"list\""),
     ngx_string("operation=\"revoke\""),
+    ngx_string("operation=\"expire\""),
+    ngx_string("operation=\"retention\""),
     ngx_string("operation=\"lane\""),
     ngx_string("operation=\"claim\""),
     ngx_string("operation=\"save\""),
@@ -70,6 +82,13 @@ static ngx_command_t  ngx_http_intent_store_commands[] = {
       0,
       NULL },
 
+    { ngx_string("intent_retention"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_intent_store_set_retention,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
@@ -79,7 +98,7 @@ static ngx_http_module_t  ngx_http_intent_store_module_ctx = {
     NULL,                                  /* postconfiguration */
 
     ngx_http_intent_store_create_main_conf,  /* create main configuration */
-    NULL,                                  /* init main configuration */
+    ngx_http_intent_store_init_main_conf,  /* init main configuration */
 
     NULL,                                  /* create server configuration */
     NULL,                                  /* merge server configuration */
@@ -229,6 +248,7 @@ ngx_http_intent_store_state(ngx_http_intent_pg_t *pg, ngx_uint_t up,
     }
 
     ngx_http_intent_store_create_wake();
+    ngx_http_intent_store_read_wake();
 }
 
 
@@ -262,8 +282,70 @@ ngx_http_intent_store_create_main_conf(ngx_conf_t *cf)
     smcf->connections = NGX_HTTP_INTENT_STORE_CONNECTIONS;
     smcf->pg.timeout = NGX_HTTP_INTENT_STORE_TIMEOUT;
     smcf->pg.setup = ngx_http_intent_store_schema;
+    smcf->retention = NGX_CONF_UNSET;
 
     return smcf;
+}
+
+
+static char *
+ngx_http_intent_store_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_intent_store_main_conf_t  *smcf = conf;
+
+    if (smcf->retention != NGX_CONF_UNSET && smcf->pg.conninfos == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"intent_retention\" is for what is kept in Postgres, "
+                      "add \"intent_postgres\" to the http block");
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_conf_init_value(smcf->retention,
+                        NGX_HTTP_INTENT_STORE_DEFAULT_RETENTION);
+
+    return NGX_CONF_OK;
+}
+
+
+/* 0: for ever */
+
+static char *
+ngx_http_intent_store_set_retention(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_intent_store_main_conf_t  *smcf = conf;
+
+    ngx_int_t   retention;
+    ngx_str_t  *value;
+
+    if (smcf->retention != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        smcf->retention = 0;
+        return NGX_CONF_OK;
+    }
+
+    retention = ngx_parse_time(&value[1], 1);
+
+    /* years that a timestamp cannot hold would be no help either */
+
+    if (retention == NGX_ERROR
+        || retention > NGX_HTTP_INTENT_STORE_MAX_RETENTION)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid time \"%V\" in \"intent_retention\", it "
+                           "should be whole seconds like \"30d\", at most "
+                           "\"100y\", or \"off\" to keep all", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    smcf->retention = (time_t) retention;
+
+    return NGX_CONF_OK;
 }
 
 
@@ -402,7 +484,12 @@ ngx_http_intent_store_add_stats(ngx_conf_t *cf,
                            sizeof(ngx_http_intent_store_size_buckets)
                            / sizeof(double));
 
-    return smcf->batch_size ? NGX_OK : NGX_ERROR;
+    smcf->deleted = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_COUNTER,
+                           "intents_deleted_total",
+                           "Finished intents deleted after intent_retention.",
+                           &none);
+
+    return smcf->batch_size && smcf->deleted ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -445,6 +532,8 @@ ngx_http_intent_store_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    ngx_http_intent_store_read_init(w);
+
     for (i = 0; i < smcf->connections; i++) {
         s[i].pg = ngx_http_intent_pg_create(cycle->pool, &smcf->pg, "store",
                                             ngx_http_intent_store_state, w);
@@ -455,7 +544,7 @@ ngx_http_intent_store_init_process(ngx_cycle_t *cycle)
         w->nsessions++;
     }
 
-    return NGX_OK;
+    return ngx_http_intent_store_sweep_init(w);
 }
 
 

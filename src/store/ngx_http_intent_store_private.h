@@ -14,15 +14,29 @@
 #include "ngx_http_intent_pg.h"
 
 
-/* the advisory lock under which the schema changes; lanes have others */
+/*
+ * The advisory locks under which the schema changes, and which the sweeper
+ * has; lanes have others
+ */
 #define NGX_HTTP_INTENT_STORE_SCHEMA_LOCK  "7597130064459033971"
+#define NGX_HTTP_INTENT_STORE_SWEEP_LOCK   "7597130064459033972"
+
+/* the statuses of a finished intent, as the index intents_finished has them */
+#define NGX_HTTP_INTENT_STORE_FINISHED                                        \
+    "('success', 'failed', 'expired', 'cancelled')"
 
 
 /* intent_store_seconds{operation} */
 typedef enum {
     NGX_HTTP_INTENT_STORE_CREATE = 0,
+    NGX_HTTP_INTENT_STORE_ADMIT,
+    NGX_HTTP_INTENT_STORE_DUPLICATE,
+    NGX_HTTP_INTENT_STORE_UPDATE,
     NGX_HTTP_INTENT_STORE_GET,
+    NGX_HTTP_INTENT_STORE_LIST,
     NGX_HTTP_INTENT_STORE_REVOKE,
+    NGX_HTTP_INTENT_STORE_EXPIRE,
+    NGX_HTTP_INTENT_STORE_RETENTION,
     NGX_HTTP_INTENT_STORE_LANE,
     NGX_HTTP_INTENT_STORE_CLAIM,
     NGX_HTTP_INTENT_STORE_SAVE,
@@ -36,6 +50,8 @@ typedef struct {
     ngx_uint_t                   connections;   /* of each worker */
     ngx_http_intent_stat_t      *seconds[NGX_HTTP_INTENT_STORE_OPERATIONS];
     ngx_http_intent_stat_t      *batch_size;
+    ngx_http_intent_stat_t      *deleted;
+    time_t                       retention;     /* seconds; 0: for ever */
 } ngx_http_intent_store_main_conf_t;
 
 
@@ -97,15 +113,78 @@ void ngx_http_intent_store_revoke_wake(void);
 void ngx_http_intent_store_revoke_exit(void);
 
 
+/* ---- changes: ngx_http_intent_store_update.c ---- */
+
+/*
+ * As ngx_http_intent_store_update(), but a row that somebody has at this
+ * moment is not waited for: its change is refused.
+ */
+ngx_int_t ngx_http_intent_store_update_free(ngx_http_intent_transition_t *t);
+
+
+/* ---- the sweeper: ngx_http_intent_store_sweep.c ---- */
+
+typedef struct ngx_http_intent_store_task_s  ngx_http_intent_store_task_t;
+
+/*
+ * What one worker of the fleet does, now and then.  run is called when it is
+ * time, in the worker that is the sweeper, and has ended when it, or what it
+ * has begun, calls ngx_http_intent_store_task_done(), which it does exactly
+ * once and which says when it is time again.
+ */
+struct ngx_http_intent_store_task_s {
+    void                       (*run)(ngx_http_intent_store_task_t *task);
+    ngx_event_t                  timer;         /* private */
+    ngx_uint_t                   running;       /* private */
+};
+
+ngx_int_t ngx_http_intent_store_sweep_init(ngx_http_intent_store_worker_t *w);
+
+/* the session that has the sweeper's lock, for what tasks ask of Postgres */
+ngx_http_intent_pg_t *ngx_http_intent_store_sweep_session(void);
+void ngx_http_intent_store_task_done(ngx_http_intent_store_task_t *task,
+    ngx_msec_t delay);
+
+/* pending intents whose time is over: ngx_http_intent_store_expire.c */
+extern ngx_http_intent_store_task_t  ngx_http_intent_store_expire;
+/* finished ones that are old: ngx_http_intent_store_retention.c */
+extern ngx_http_intent_store_task_t  ngx_http_intent_store_retention;
+
+
+/* ---- reads that wait for a session: ngx_http_intent_store_read.c ---- */
+
+typedef struct ngx_http_intent_store_read_s  ngx_http_intent_store_read_t;
+
+/* rc and res as for a query's handler; NGX_DECLINED also: it waited too long */
+typedef void (*ngx_http_intent_store_read_pt)(
+    ngx_http_intent_store_read_t *rd, ngx_int_t rc, PGresult *res);
+
+/* the query with its statement and values, and the handler are the caller's */
+struct ngx_http_intent_store_read_s {
+    ngx_http_intent_pg_query_t       query;
+    ngx_http_intent_store_read_pt    handler;
+    void                            *data;
+    ngx_queue_t                      queue;     /* private */
+    ngx_msec_t                       deadline;  /* private */
+    ngx_uint_t                       retried;   /* private */
+};
+
+void ngx_http_intent_store_read_init(ngx_http_intent_store_worker_t *w);
+/* NGX_OK: handler will be called once, later; NGX_DECLINED: not */
+ngx_int_t ngx_http_intent_store_read(ngx_http_intent_store_read_t *rd);
+/* a general session came up or was lost */
+void ngx_http_intent_store_read_wake(void);
+
+
 /* ---- rows ---- */
 
 /* what ngx_http_intent_store_read_row() expects, in this order, in binary */
 #define NGX_HTTP_INTENT_STORE_COLUMNS                                         \
     "id, type, status, chain, user_id, params::text, attempts, tx_hash, "     \
     "block_number, confirmations, gas_used, gas_cost::text, error, "          \
-    "version, created_at, updated_at, expires_at"
+    "version, created_at, updated_at, expires_at, signature, nonce::text"
 
-#define NGX_HTTP_INTENT_STORE_NCOLUMNS  17
+#define NGX_HTTP_INTENT_STORE_NCOLUMNS  19
 
 /*
  * Fills *in from a row whose first columns are those, strings from pool.

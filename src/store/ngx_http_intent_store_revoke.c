@@ -12,6 +12,10 @@
 #define NGX_HTTP_INTENT_STORE_REVOKE_MAX   8192
 #define NGX_HTTP_INTENT_STORE_REVOKE_POOL  1024
 
+/* ms, until it is tried again: at first, at most */
+#define NGX_HTTP_INTENT_STORE_REVOKE_SOON  100
+#define NGX_HTTP_INTENT_STORE_REVOKE_LATE  2000
+
 
 typedef struct {
     u_char                           *ids;      /* of 16 bytes each */
@@ -19,6 +23,9 @@ typedef struct {
     ngx_uint_t                        asked;    /* the first, under way */
     ngx_pool_t                       *pool;     /* of what is under way */
     double                            start;
+    ngx_msec_t                        delay;
+    ngx_event_t                       again;
+    ngx_connection_t                  dumb;     /* the event's own data */
     ngx_http_intent_pg_query_t        query;
 } ngx_http_intent_store_revoking_t;
 
@@ -27,15 +34,41 @@ static ngx_int_t ngx_http_intent_store_revoke_build(
     ngx_http_intent_store_revoking_t *rv);
 static void ngx_http_intent_store_revoke_handler(
     ngx_http_intent_pg_query_t *q, ngx_int_t rc, PGresult *res);
+static void ngx_http_intent_store_revoke_refused(
+    ngx_http_intent_store_revoking_t *rv, ngx_uint_t asked, PGresult *res);
+static void ngx_http_intent_store_revoke_drop(
+    ngx_http_intent_store_revoking_t *rv, ngx_uint_t asked, PGresult *left);
+static void ngx_http_intent_store_revoke_later(
+    ngx_http_intent_store_revoking_t *rv);
+static void ngx_http_intent_store_revoke_again(ngx_event_t *ev);
 
 
-/* version 1: as it was born, so that no attempt was ever made */
+#define NGX_HTTP_INTENT_STORE_REVOCABLE                                       \
+    "id = ANY($1) AND status = 'pending'"                                     \
+    " AND claimed_by IS NULL AND version = 1 AND replayed IS NULL"
+
+
+/*
+ * version 1: as it was born, so that no attempt was ever made.  replayed: its
+ * client was not told of it, but that of a duplicate was.
+ *
+ * A row that somebody has at this moment is not waited for, it is told: how
+ * many are gone, and which are left, in rows, or one row without any.
+ */
 
 static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_delete = {
     "intent_revoke",
 
-    "DELETE FROM intents WHERE id = ANY($1) AND status = 'pending'"
-    " AND claimed_by IS NULL AND version = 1",
+    "WITH free AS MATERIALIZED ("
+    "SELECT id FROM intents WHERE " NGX_HTTP_INTENT_STORE_REVOCABLE
+    " FOR UPDATE SKIP LOCKED"
+    "), gone AS ("
+    "DELETE FROM intents WHERE id IN (SELECT id FROM free) RETURNING id"
+    "), kept AS ("
+    "SELECT id FROM intents WHERE " NGX_HTTP_INTENT_STORE_REVOCABLE
+    " AND id NOT IN (SELECT id FROM gone)"
+    ") SELECT (SELECT count(*) FROM gone), kept.id"
+    " FROM (VALUES (1)) AS one LEFT JOIN kept ON true",
 
     1,
 
@@ -95,7 +128,7 @@ ngx_http_intent_store_revoke_wake(void)
 
     rv = &ngx_http_intent_store_revoking;
 
-    if (rv->n == 0 || rv->asked) {
+    if (rv->n == 0 || rv->asked || rv->again.timer_set) {
         return;
     }
 
@@ -185,7 +218,7 @@ ngx_http_intent_store_revoke_handler(ngx_http_intent_pg_query_t *q,
     ngx_int_t rc, PGresult *res)
 {
     ngx_log_t                         *log;
-    ngx_uint_t                         asked;
+    ngx_uint_t                         asked, gone;
     ngx_http_intent_store_revoking_t  *rv;
 
     rv = q->data;
@@ -202,34 +235,124 @@ ngx_http_intent_store_revoke_handler(ngx_http_intent_pg_query_t *q,
     switch (rc) {
 
     case NGX_OK:
-        ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                      "intent store: %s intents revoked, of %ui whose commit "
-                      "was not known", PQcmdTuples(res), asked);
+        gone = (ngx_uint_t) ngx_http_intent_pg_int8(res, 0, 0, 0);
+
+        if (gone || PQgetisnull(res, 0, 1)) {
+            rv->delay = 0;
+
+            ngx_log_error(NGX_LOG_NOTICE, log, 0,
+                          "intent store: %ui intents revoked, of %ui whose "
+                          "commit was not known", gone, asked);
+        }
+
+        ngx_http_intent_store_revoke_drop(rv, asked, res);
         break;
 
     case NGX_ERROR:
-        ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "intent store: %ui intents whose commit was not known "
-                      "could not be revoked: %s: %s", asked,
-                      ngx_http_intent_pg_sqlstate(res),
-                      ngx_http_intent_pg_message(res));
+        ngx_http_intent_store_revoke_refused(rv, asked, res);
         break;
 
     default:
 
         /* to do it twice does no harm; the next session will be asked */
 
-        ngx_http_intent_store_create_wake();
-        return;
+        break;
     }
 
-    rv->n -= asked;
-    ngx_memmove(rv->ids, rv->ids + asked * 16, rv->n * 16);
+    ngx_http_intent_store_create_wake();
+}
+
+
+/* what is the server's own trouble passes, and they are still there then */
+
+static void
+ngx_http_intent_store_revoke_refused(ngx_http_intent_store_revoking_t *rv,
+    ngx_uint_t asked, PGresult *res)
+{
+    ngx_uint_t    i;
+    const char   *state;
+    static char  *passing[] = { "25", "40", "53", "55", "57", "58" };
+
+    state = ngx_http_intent_pg_sqlstate(res);
+
+    for (i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
+        if (ngx_strncmp(state, passing[i], 2) == 0) {
+
+            ngx_log_error(NGX_LOG_WARN, ngx_http_intent_store_worker()->log, 0,
+                          "intent store: %ui intents whose commit was not "
+                          "known are not revoked yet: %s: %s", asked, state,
+                          ngx_http_intent_pg_message(res));
+
+            ngx_http_intent_store_revoke_later(rv);
+            return;
+        }
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ngx_http_intent_store_worker()->log, 0,
+                  "intent store: %ui intents whose commit was not known "
+                  "could not be revoked: %s: %s", asked, state,
+                  ngx_http_intent_pg_message(res));
+
+    ngx_http_intent_store_revoke_drop(rv, asked, NULL);
+}
+
+
+/* those that were asked for go, but for what is left of them */
+
+static void
+ngx_http_intent_store_revoke_drop(ngx_http_intent_store_revoking_t *rv,
+    ngx_uint_t asked, PGresult *left)
+{
+    int         row;
+    ngx_str_t   id;
+    ngx_uint_t  n;
+
+    n = 0;
+
+    for (row = 0; left && row < PQntuples(left); row++) {
+        id = ngx_http_intent_pg_bytes(left, row, 1);
+
+        if (id.len == 16 && n < asked) {
+            ngx_memcpy(rv->ids + n++ * 16, id.data, 16);
+        }
+    }
+
+    if (n) {
+        ngx_http_intent_store_revoke_later(rv);
+    }
+
+    ngx_memmove(rv->ids + n * 16, rv->ids + asked * 16,
+                (rv->n - asked) * 16);
+    rv->n -= asked - n;
 
     if (rv->n == 0) {
         ngx_http_intent_release();
-        return;
     }
+}
 
+
+/* a worker that exits is kept by the hold, and not by the timer */
+
+static void
+ngx_http_intent_store_revoke_later(ngx_http_intent_store_revoking_t *rv)
+{
+    rv->delay = rv->delay
+                ? ngx_min(rv->delay * 2, NGX_HTTP_INTENT_STORE_REVOKE_LATE)
+                : NGX_HTTP_INTENT_STORE_REVOKE_SOON;
+
+    rv->dumb.fd = (ngx_socket_t) -1;
+
+    rv->again.handler = ngx_http_intent_store_revoke_again;
+    rv->again.data = &rv->dumb;
+    rv->again.log = ngx_http_intent_store_worker()->log;
+    rv->again.cancelable = 1;
+
+    ngx_add_timer(&rv->again, rv->delay);
+}
+
+
+static void
+ngx_http_intent_store_revoke_again(ngx_event_t *ev)
+{
     ngx_http_intent_store_create_wake();
 }

@@ -26,7 +26,9 @@ typedef enum {
     NGX_HTTP_INTENT_STORE_VERSION,
     NGX_HTTP_INTENT_STORE_CREATED_AT,
     NGX_HTTP_INTENT_STORE_UPDATED_AT,
-    NGX_HTTP_INTENT_STORE_EXPIRES_AT
+    NGX_HTTP_INTENT_STORE_EXPIRES_AT,
+    NGX_HTTP_INTENT_STORE_SIGNATURE,
+    NGX_HTTP_INTENT_STORE_NONCE
 } ngx_http_intent_store_column_e;
 
 
@@ -92,6 +94,12 @@ ngx_http_intent_store_row_strings(PGresult *res, int row, ngx_pool_t *pool,
            != NGX_OK
         || ngx_http_intent_store_row_text(res, row,
                NGX_HTTP_INTENT_STORE_ERROR, pool, &in->error)
+           != NGX_OK
+        || ngx_http_intent_store_row_text(res, row,
+               NGX_HTTP_INTENT_STORE_SIGNATURE, pool, &in->signature)
+           != NGX_OK
+        || ngx_http_intent_store_row_text(res, row,
+               NGX_HTTP_INTENT_STORE_NONCE, pool, &in->nonce)
            != NGX_OK)
     {
         return NGX_ERROR;

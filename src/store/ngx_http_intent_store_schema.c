@@ -1,6 +1,7 @@
 
 /*
- * The schema, as migrations that are applied in order, each once.
+ * The schema, as migrations that are applied in order, each once, each in a
+ * transaction of its own.
  */
 
 
@@ -25,8 +26,25 @@ static ngx_uint_t ngx_http_intent_store_schema_version(PGresult *res);
 
 /*
  * Migration n makes version n + 1 of version n.  They are never changed once
- * released; each says its own version last.
+ * released.  Each says its own version last, and commits within its own text:
+ * if it takes longer than a session waits, the server ends it all the same,
+ * and the next session finds it done.
  */
+
+#define NGX_HTTP_INTENT_STORE_MIGRATED(version)                               \
+    "INSERT INTO intent_schema (version) VALUES (" #version "); COMMIT"
+
+/*
+ * Of one for tables that are in use: whoever waits for a table lock has all
+ * others wait behind, so it does that only for a moment, and comes again
+ * later.  The work itself may take long.  A notice would have the server look
+ * for a client that may have gone.
+ */
+
+#define NGX_HTTP_INTENT_STORE_IN_USE                                          \
+    "SET LOCAL statement_timeout TO 0;"                                       \
+    "SET LOCAL lock_timeout TO '3s';"                                         \
+    "SET LOCAL client_min_messages TO warning;"
 
 static const char  *ngx_http_intent_store_migrations[] = {
 
@@ -145,7 +163,67 @@ static const char  *ngx_http_intent_store_migrations[] = {
     "    PRIMARY KEY (chain_id, signer)"
     ") WITH (fillfactor = 10, autovacuum_vacuum_cost_delay = 0);"
 
-    "INSERT INTO intent_schema (version) VALUES (1);"
+    NGX_HTTP_INTENT_STORE_MIGRATED(1),
+
+    /*
+     * What an intent is known by a second time.  Nothing here reads a table:
+     * the columns are null in the rows that are there, and a constraint that
+     * is not valid yet is kept by all that is written from now on.  The two
+     * indexes have not been used by anybody.
+     */
+
+    NGX_HTTP_INTENT_STORE_IN_USE
+
+    "ALTER TABLE intents"
+    "    ADD COLUMN IF NOT EXISTS idempotency_scope text,"
+    "    ADD COLUMN IF NOT EXISTS fingerprint bytea,"
+    "    ADD COLUMN IF NOT EXISTS digest bytea,"
+    "    ADD COLUMN IF NOT EXISTS signature bytea,"
+    "    ADD COLUMN IF NOT EXISTS nonce numeric,"
+    /* a duplicate was answered with it: it is not to be revoked any more */
+    "    ADD COLUMN IF NOT EXISTS replayed boolean,"
+    "    ADD CONSTRAINT intents_fingerprint_check"
+    "        CHECK (octet_length(fingerprint) = 32) NOT VALID,"
+    "    ADD CONSTRAINT intents_digest_check"
+    "        CHECK (octet_length(digest) = 32) NOT VALID;"
+
+    "DROP INDEX intents_idempotency_key, intents_user_id_status;"
+
+    NGX_HTTP_INTENT_STORE_MIGRATED(2),
+
+    /*
+     * Writers wait while these are made, readers do not; docs/operations.md
+     * says how to make them beforehand, with nobody waiting.
+     */
+
+    NGX_HTTP_INTENT_STORE_IN_USE
+
+    "CREATE UNIQUE INDEX IF NOT EXISTS intents_idempotency"
+    "    ON intents (idempotency_scope, idempotency_key)"
+    "    WHERE idempotency_key IS NOT NULL;"
+
+    "CREATE UNIQUE INDEX IF NOT EXISTS intents_digest ON intents (digest)"
+    "    WHERE digest IS NOT NULL;"
+
+    /* a user's own, newest first */
+
+    "CREATE INDEX IF NOT EXISTS intents_user_id_id ON intents (user_id, id)"
+    "    WHERE user_id IS NOT NULL;"
+
+    "CREATE INDEX IF NOT EXISTS intents_user_id_status_id"
+    "    ON intents (user_id, status, id) WHERE user_id IS NOT NULL;"
+
+    /* what retention deletes, oldest first */
+
+    "CREATE INDEX IF NOT EXISTS intents_finished"
+    "    ON intents (updated_at, id)"
+    "    WHERE status IN ('success', 'failed', 'expired', 'cancelled');"
+
+    "CREATE INDEX IF NOT EXISTS intent_transactions_filled"
+    "    ON intent_transactions (created_at)"
+    "    WHERE intent_id IS NULL AND state IN ('mined', 'dropped');"
+
+    NGX_HTTP_INTENT_STORE_MIGRATED(3)
 };
 
 
@@ -195,11 +273,15 @@ ngx_http_intent_store_schema(ngx_http_intent_pg_setup_t *s, PGresult *res,
 
     case NGX_HTTP_INTENT_STORE_SCHEMA_LOCKED:
         s->version = ngx_http_intent_store_schema_version(res);
-
-        /* fall through */
+        return ngx_http_intent_store_schema_apply(s, log);
 
     case NGX_HTTP_INTENT_STORE_SCHEMA_APPLIED:
-        return ngx_http_intent_store_schema_apply(s, log);
+
+        /* the next one, if any, in a transaction of its own */
+
+        s->sql = "SELECT max(version) FROM intent_schema";
+        s->step = NGX_HTTP_INTENT_STORE_SCHEMA_ASKED;
+        return NGX_AGAIN;
 
     default: /* NGX_HTTP_INTENT_STORE_SCHEMA_COMMITTED */
         return NGX_OK;
@@ -226,7 +308,7 @@ ngx_http_intent_store_schema_asked(ngx_http_intent_pg_setup_t *s,
     }
 
     s->sql = "BEGIN ISOLATION LEVEL READ COMMITTED;"
-             "SET LOCAL statement_timeout TO 0;"
+             "SET LOCAL statement_timeout TO '50s';"
              "SELECT pg_advisory_xact_lock("
                  NGX_HTTP_INTENT_STORE_SCHEMA_LOCK ");"
              "CREATE TABLE IF NOT EXISTS intent_schema ("
@@ -254,7 +336,7 @@ ngx_http_intent_store_schema_apply(ngx_http_intent_pg_setup_t *s,
                   "intent schema: version %ui becomes %ui", s->version,
                   s->version + 1);
 
-    s->sql = ngx_http_intent_store_migrations[s->version++];
+    s->sql = ngx_http_intent_store_migrations[s->version];
     s->step = NGX_HTTP_INTENT_STORE_SCHEMA_APPLIED;
     s->slow = 1;
 

@@ -1,0 +1,227 @@
+
+/*
+ * Reading a user's intents, newest first.
+ */
+
+
+#include "ngx_http_intent_store_private.h"
+
+
+typedef struct {
+    u_char                            before[16];
+    ngx_pool_t                       *pool;
+    ngx_http_intent_store_list_pt     handler;
+    void                             *data;
+    double                            start;
+    ngx_http_intent_store_read_t      read;
+} ngx_http_intent_store_listing_t;
+
+
+static ngx_int_t ngx_http_intent_store_list_build(
+    ngx_http_intent_store_listing_t *ls, ngx_http_intent_list_t *list);
+static ngx_int_t ngx_http_intent_store_list_statuses(
+    ngx_http_intent_store_listing_t *ls, ngx_uint_t statuses);
+static void ngx_http_intent_store_list_handler(
+    ngx_http_intent_store_read_t *rd, ngx_int_t rc, PGresult *res);
+static ngx_array_t *ngx_http_intent_store_list_rows(PGresult *res,
+    ngx_pool_t *pool);
+
+
+static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_list_any = {
+    "intent_list",
+
+    "SELECT " NGX_HTTP_INTENT_STORE_COLUMNS " FROM intents"
+    " WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+
+    3,
+
+    { NGX_HTTP_INTENT_PG_TEXT, NGX_HTTP_INTENT_PG_UUID,
+      NGX_HTTP_INTENT_PG_INT8 }
+};
+
+
+/*
+ * The first of each status, and of those the first: what is read does not
+ * depend on how many there are of others.
+ */
+
+static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_list_some = {
+    "intent_list_status",
+
+    "SELECT " NGX_HTTP_INTENT_STORE_COLUMNS
+    " FROM unnest($4::text[]) AS s (wanted)"
+    " CROSS JOIN LATERAL ("
+        "SELECT * FROM intents"
+        " WHERE user_id = $1 AND status = wanted AND id < $2"
+        " ORDER BY id DESC LIMIT $3"
+    ") AS i ORDER BY id DESC LIMIT $3",
+
+    4,
+
+    { NGX_HTTP_INTENT_PG_TEXT, NGX_HTTP_INTENT_PG_UUID,
+      NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_TEXT_ARRAY }
+};
+
+
+ngx_int_t
+ngx_http_intent_store_list(ngx_http_intent_list_t *list, ngx_pool_t *pool,
+    ngx_http_intent_store_list_pt handler, void *data)
+{
+    ngx_http_intent_store_listing_t  *ls;
+
+    ls = ngx_pcalloc(pool, sizeof(ngx_http_intent_store_listing_t));
+    if (ls == NULL) {
+        return NGX_ERROR;
+    }
+
+    ls->pool = pool;
+    ls->handler = handler;
+    ls->data = data;
+    ls->start = ngx_http_intent_seconds();
+
+    if (ngx_http_intent_store_list_build(ls, list) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_intent_store_read(&ls->read);
+}
+
+
+static ngx_int_t
+ngx_http_intent_store_list_build(ngx_http_intent_store_listing_t *ls,
+    ngx_http_intent_list_t *list)
+{
+    u_char  *user;
+
+    if (list->before.len == 0) {
+        ngx_memset(ls->before, 0xff, 16);
+
+    } else if (ngx_http_intent_id_parse(list->before.data, list->before.len,
+                                        ls->before)
+               != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    user = ngx_pstrdup(ls->pool, &list->user_id);
+    if (user == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_intent_pg_param_bytes(&ls->read.query, 0, user, list->user_id.len);
+    ngx_http_intent_pg_param_bytes(&ls->read.query, 1, ls->before, 16);
+
+    if (ngx_http_intent_pg_param_int8(&ls->read.query, 2, ls->pool,
+                                      (int64_t) list->limit)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ls->read.query.stmt = &ngx_http_intent_store_list_any;
+    ls->read.handler = ngx_http_intent_store_list_handler;
+    ls->read.data = ls;
+
+    return list->statuses
+           ? ngx_http_intent_store_list_statuses(ls, list->statuses) : NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_intent_store_list_statuses(ngx_http_intent_store_listing_t *ls,
+    ngx_uint_t statuses)
+{
+    ngx_str_t                   *name;
+    ngx_uint_t                   i;
+    ngx_http_intent_pg_array_t   a;
+
+    if (ngx_http_intent_pg_array_begin(&a, ls->pool, NGX_HTTP_INTENT_PG_TEXT,
+                                       NGX_HTTP_INTENT_STATUSES * (4 + 16))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < NGX_HTTP_INTENT_STATUSES; i++) {
+
+        if (!(statuses & ((ngx_uint_t) 1 << i))) {
+            continue;
+        }
+
+        name = ngx_http_intent_status_name(i);
+
+        if (ngx_http_intent_pg_array_bytes(&a, name->data, name->len)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    ngx_http_intent_pg_param_array(&ls->read.query, 3, &a);
+
+    ls->read.query.stmt = &ngx_http_intent_store_list_some;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_intent_store_list_handler(ngx_http_intent_store_read_t *rd,
+    ngx_int_t rc, PGresult *res)
+{
+    ngx_array_t                      *intents;
+    ngx_http_intent_store_listing_t  *ls;
+
+    ls = rd->data;
+    intents = NULL;
+
+    switch (rc) {
+
+    case NGX_OK:
+        intents = ngx_http_intent_store_list_rows(res, ls->pool);
+        break;
+
+    case NGX_ERROR:
+        ngx_log_error(NGX_LOG_ERR, ls->pool->log, 0,
+                      "intent store: the server refused to list: %s: %s",
+                      ngx_http_intent_pg_sqlstate(res),
+                      ngx_http_intent_pg_message(res));
+        break;
+
+    default:
+        break;
+    }
+
+    ngx_http_intent_store_observe(NGX_HTTP_INTENT_STORE_LIST, ls->start);
+
+    ls->handler(ls->data, intents ? NGX_OK : NGX_ERROR, intents);
+}
+
+
+static ngx_array_t *
+ngx_http_intent_store_list_rows(PGresult *res, ngx_pool_t *pool)
+{
+    int                 row, nrows;
+    ngx_array_t        *intents;
+    ngx_http_intent_t  *in;
+
+    nrows = PQntuples(res);
+
+    intents = ngx_array_create(pool, nrows ? nrows : 1,
+                               sizeof(ngx_http_intent_t));
+    if (intents == NULL) {
+        return NULL;
+    }
+
+    for (row = 0; row < nrows; row++) {
+        in = ngx_array_push(intents);
+
+        if (in == NULL
+            || ngx_http_intent_store_read_row(res, row, pool, in) != NGX_OK)
+        {
+            return NULL;
+        }
+    }
+
+    return intents;
+}
