@@ -1,7 +1,7 @@
 
 /*
- * The intent_redis directive, the sessions of a worker, and what is told
- * through Redis: wake-ups and subscriptions.
+ * The intent_redis directive, the sessions of a worker, and the wake-ups that
+ * are told through Redis.
  */
 
 
@@ -129,6 +129,14 @@ ngx_http_intent_cache_configured(ngx_conf_t *cf)
 }
 
 
+ngx_uint_t
+ngx_http_intent_cache_is_up(void)
+{
+    return ngx_http_intent_cache
+           && ngx_http_intent_redis_is_up(ngx_http_intent_cache->commands);
+}
+
+
 void
 ngx_http_intent_cache_wake(ngx_str_t *chain)
 {
@@ -174,47 +182,6 @@ ngx_http_intent_cache_wake_handler(ngx_event_t *ev)
             ngx_http_intent_cache_publish(&chains[i].channel, &empty);
         }
     }
-}
-
-
-ngx_int_t
-ngx_http_intent_cache_subscribe(ngx_str_t *channel,
-    ngx_http_intent_cache_message_pt handler, void *data)
-{
-    ngx_str_t                *full;
-    ngx_http_intent_cache_t  *cache;
-
-    cache = ngx_http_intent_cache;
-
-    if (cache == NULL) {
-        return NGX_DECLINED;
-    }
-
-    full = ngx_palloc(cache->pool, sizeof(ngx_str_t));
-    if (full == NULL) {
-        return NGX_ERROR;
-    }
-
-    full->len = cache->conf->prefix.len + channel->len;
-    full->data = ngx_pnalloc(cache->pool, full->len);
-    if (full->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_sprintf(full->data, "%V%V", &cache->conf->prefix, channel);
-
-    if (cache->subscriber == NULL) {
-        cache->subscriber = ngx_http_intent_redis_create(cache->pool,
-                                                         &cache->conf->redis,
-                                                         cache->log, NULL,
-                                                         NULL);
-        if (cache->subscriber == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    return ngx_http_intent_redis_subscribe(cache->subscriber, full, handler,
-                                           data);
 }
 
 
@@ -386,7 +353,8 @@ ngx_http_intent_cache_init_process(ngx_cycle_t *cycle)
     cache->wake.log = cycle->log;
 
     if (ngx_http_intent_cache_get_init(cache) != NGX_OK
-        || ngx_http_intent_cache_put_init(cache) != NGX_OK)
+        || ngx_http_intent_cache_put_init(cache) != NGX_OK
+        || ngx_http_intent_cache_watch_init(cache) != NGX_OK)
     {
         return NGX_ERROR;
     }

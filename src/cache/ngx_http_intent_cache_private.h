@@ -48,6 +48,7 @@ typedef struct {
 
     unsigned                            reads_refused:1;   /* logged once */
     unsigned                            writes_refused:1;
+    unsigned                            watch_refused:1;
 } ngx_http_intent_cache_t;
 
 
@@ -77,8 +78,15 @@ void ngx_http_intent_cache_put_restored(void);
 
 void ngx_http_intent_cache_observer(ngx_http_intent_t *in, ngx_uint_t from);
 
-/* nobody waits for it; what Redis says against it is logged once */
+/*
+ * Nobody waits for it; what Redis says against it is logged once.  What did
+ * not get there is made up for by a call to read again.
+ */
 void ngx_http_intent_cache_publish(ngx_str_t *channel, ngx_str_t *message);
+
+
+/* the subscriptions */
+ngx_int_t ngx_http_intent_cache_watch_init(ngx_http_intent_cache_t *cache);
 
 
 #endif /* _NGX_HTTP_INTENT_CACHE_PRIVATE_H_INCLUDED_ */

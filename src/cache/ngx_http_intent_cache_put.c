@@ -30,9 +30,14 @@ typedef struct {
 
     ngx_pool_t                     *scratch;    /* reset after each use */
     ngx_str_t                       channel;    /* "{prefix}{id}" */
+    ngx_str_t                       missed;     /* "{prefix}missed" */
+    ngx_uint_t                      nmissed;    /* changes not published */
 } ngx_http_intent_cache_writes_t;
 
 
+static void ngx_http_intent_cache_publish_user(ngx_str_t *user,
+    ngx_str_t *json);
+static void ngx_http_intent_cache_publish_missed(void);
 static ngx_int_t ngx_http_intent_cache_set(u_char *id, ngx_str_t *json,
     ngx_uint_t nx, ngx_http_intent_cache_write_t *w);
 static void ngx_http_intent_cache_set_handler(void *data, redisReply *reply);
@@ -72,6 +77,17 @@ ngx_http_intent_cache_put_init(ngx_http_intent_cache_t *cache)
 
     ngx_memcpy(channel->data, cache->conf->prefix.data,
                cache->conf->prefix.len);
+
+    writes->missed.data = ngx_pnalloc(cache->pool, cache->conf->prefix.len
+                                      + sizeof(NGX_HTTP_INTENT_CACHE_MISSED));
+    if (writes->missed.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    writes->missed.len = ngx_sprintf(writes->missed.data,
+                                     "%V" NGX_HTTP_INTENT_CACHE_MISSED,
+                                     &cache->conf->prefix)
+                         - writes->missed.data;
 
     writes->scratch = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, cache->log);
     if (writes->scratch == NULL) {
@@ -134,8 +150,45 @@ ngx_http_intent_cache_observer(ngx_http_intent_t *in, ngx_uint_t from)
 
         ngx_http_intent_cache_publish(channel, &json);
 
+        if (in->user_id.len) {
+            ngx_http_intent_cache_publish_user(&in->user_id, &json);
+        }
+
         ngx_reset_pool(writes->scratch);
+
+    } else {
+        writes->nmissed++;
     }
+}
+
+
+/*
+ * Channels are compared byte by byte and RESP tells lengths, so a user may be
+ * called anything.
+ */
+
+static void
+ngx_http_intent_cache_publish_user(ngx_str_t *user, ngx_str_t *json)
+{
+    ngx_str_t   channel, *prefix;
+
+    prefix = &ngx_http_intent_cache->conf->prefix;
+
+    channel.data = ngx_pnalloc(ngx_http_intent_cache_writes->scratch,
+                               prefix->len
+                               + sizeof(NGX_HTTP_INTENT_CACHE_USER)
+                               + user->len);
+    if (channel.data == NULL) {
+        ngx_http_intent_cache_writes->nmissed++;
+        return;
+    }
+
+    channel.len = ngx_sprintf(channel.data,
+                              "%V" NGX_HTTP_INTENT_CACHE_USER "%V",
+                              prefix, user)
+                  - channel.data;
+
+    ngx_http_intent_cache_publish(&channel, json);
 }
 
 
@@ -269,6 +322,7 @@ ngx_http_intent_cache_publish(ngx_str_t *channel, ngx_str_t *message)
                             + ngx_http_intent_redis_bulk_len(channel->len)
                             + ngx_http_intent_redis_bulk_len(message->len));
     if (p == NULL) {
+        ngx_http_intent_cache_writes->nmissed++;
         return;
     }
 
@@ -284,9 +338,41 @@ ngx_http_intent_cache_publish(ngx_str_t *channel, ngx_str_t *message)
 static void
 ngx_http_intent_cache_written(void *data, redisReply *reply)
 {
-    if (reply) {
-        (void) ngx_http_intent_cache_refused(reply);
+    ngx_http_intent_cache_writes_t  *writes;
+
+    writes = ngx_http_intent_cache_writes;
+
+    if (reply == NULL || ngx_http_intent_cache_refused(reply)) {
+        writes->nmissed++;
+        return;
     }
+
+    if (writes->nmissed) {
+        ngx_http_intent_cache_publish_missed();
+    }
+}
+
+
+/* who watches has missed something, and nobody but us knows it */
+
+static void
+ngx_http_intent_cache_publish_missed(void)
+{
+    ngx_str_t                        empty = ngx_null_string;
+    ngx_http_intent_cache_writes_t  *writes;
+
+    writes = ngx_http_intent_cache_writes;
+
+    if (!ngx_http_intent_redis_is_up(ngx_http_intent_cache->commands)) {
+        return;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_http_intent_cache->log, 0,
+                   "intent cache changes not published:%ui", writes->nmissed);
+
+    writes->nmissed = 0;
+
+    ngx_http_intent_cache_publish(&writes->missed, &empty);
 }
 
 
@@ -323,6 +409,10 @@ ngx_http_intent_cache_put_restored(void)
 
     /* one outage, one message */
     ngx_http_intent_cache->writes_refused = 0;
+
+    if (writes->nmissed) {
+        ngx_http_intent_cache_publish_missed();
+    }
 
     w = writes->outdated;
 

@@ -41,13 +41,6 @@ typedef struct {
 } ngx_http_intent_redis_command_t;
 
 
-typedef struct {
-    ngx_str_t                         *channel;
-    ngx_http_intent_redis_message_pt   handler;
-    void                              *data;
-} ngx_http_intent_redis_subscription_t;
-
-
 struct ngx_http_intent_redis_s {
     ngx_http_intent_redis_conf_t      *conf;
     ngx_pool_t                        *pool;
@@ -69,7 +62,7 @@ struct ngx_http_intent_redis_s {
     ngx_queue_t                        free;
     ngx_uint_t                         npending;
 
-    ngx_array_t                        subscriptions;
+    ngx_http_intent_redis_message_pt   message;
 
     ngx_uint_t                         addr;        /* the next to be tried */
     ngx_msec_t                         delay;       /* before that */
@@ -89,9 +82,6 @@ static ngx_int_t ngx_http_intent_redis_test_connect(
 static void ngx_http_intent_redis_handshake(ngx_http_intent_redis_t *rd);
 static void ngx_http_intent_redis_greeted(void *data, redisReply *reply);
 static void ngx_http_intent_redis_ready(void *data, redisReply *reply);
-static void ngx_http_intent_redis_send_subscribe(ngx_http_intent_redis_t *rd,
-    ngx_http_intent_redis_subscription_t *sub);
-static void ngx_http_intent_redis_subscribed(void *data, redisReply *reply);
 
 static u_char *ngx_http_intent_redis_room(ngx_http_intent_redis_t *rd,
     size_t size);
@@ -121,13 +111,6 @@ ngx_http_intent_redis_create(ngx_pool_t *pool,
 
     rd = ngx_pcalloc(pool, sizeof(ngx_http_intent_redis_t));
     if (rd == NULL) {
-        return NULL;
-    }
-
-    if (ngx_array_init(&rd->subscriptions, pool, 4,
-                       sizeof(ngx_http_intent_redis_subscription_t))
-        != NGX_OK)
-    {
         return NULL;
     }
 
@@ -331,9 +314,6 @@ ngx_http_intent_redis_ready(void *data, redisReply *reply)
 {
     ngx_http_intent_redis_t  *rd = data;
 
-    ngx_uint_t                             i;
-    ngx_http_intent_redis_subscription_t  *subs;
-
     if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
         ngx_http_intent_redis_greeted(data, reply);
         return;
@@ -354,72 +334,24 @@ ngx_http_intent_redis_ready(void *data, redisReply *reply)
     rd->state = ngx_http_intent_redis_up;
     rd->delay = NGX_HTTP_INTENT_REDIS_MIN_DELAY;
 
-    subs = rd->subscriptions.elts;
-
-    for (i = 0; i < rd->subscriptions.nelts; i++) {
-        ngx_http_intent_redis_send_subscribe(rd, &subs[i]);
-    }
-
     if (rd->handler) {
         rd->handler(rd->data, 1);
     }
 }
 
 
-ngx_int_t
-ngx_http_intent_redis_subscribe(ngx_http_intent_redis_t *rd,
-    ngx_str_t *channel, ngx_http_intent_redis_message_pt handler, void *data)
+void
+ngx_http_intent_redis_on_message(ngx_http_intent_redis_t *rd,
+    ngx_http_intent_redis_message_pt handler)
 {
-    ngx_http_intent_redis_subscription_t  *sub;
-
-    sub = ngx_array_push(&rd->subscriptions);
-    if (sub == NULL) {
-        return NGX_ERROR;
-    }
-
-    sub->channel = channel;
-    sub->handler = handler;
-    sub->data = data;
-
-    if (rd->state == ngx_http_intent_redis_up) {
-        ngx_http_intent_redis_send_subscribe(rd, sub);
-    }
-
-    return NGX_OK;
+    rd->message = handler;
 }
 
 
-static void
-ngx_http_intent_redis_send_subscribe(ngx_http_intent_redis_t *rd,
-    ngx_http_intent_redis_subscription_t *sub)
+ngx_uint_t
+ngx_http_intent_redis_pending(ngx_http_intent_redis_t *rd)
 {
-    ngx_str_t  args[2];
-
-    ngx_str_set(&args[0], "SUBSCRIBE");
-    args[1] = *sub->channel;
-
-    ngx_http_intent_redis_command(rd, 2, args,
-                                  ngx_http_intent_redis_subscribed);
-}
-
-
-static void
-ngx_http_intent_redis_subscribed(void *data, redisReply *reply)
-{
-    ngx_http_intent_redis_t  *rd = data;
-
-    ngx_uint_t  level;
-
-    if (reply == NULL || reply->type != REDIS_REPLY_ERROR) {
-        return;
-    }
-
-    level = ngx_http_intent_redis_level(rd);
-    ngx_log_error(level, rd->log, 0,
-                  "redis %V refused a subscription: \"%*s\"",
-                  &rd->conf->name, reply->len, reply->str);
-
-    ngx_http_intent_redis_lost(rd);
+    return rd->npending;
 }
 
 
@@ -714,9 +646,7 @@ ngx_http_intent_redis_process(ngx_http_intent_redis_t *rd)
             return NGX_OK;
         }
 
-        if (rd->subscriptions.nelts
-            && ngx_http_intent_redis_is_message(reply))
-        {
+        if (rd->message && ngx_http_intent_redis_is_message(reply)) {
             ngx_http_intent_redis_dispatch(rd, reply);
             freeReplyObject(reply);
             continue;
@@ -773,32 +703,19 @@ ngx_http_intent_redis_is_message(redisReply *reply)
 static void
 ngx_http_intent_redis_dispatch(ngx_http_intent_redis_t *rd, redisReply *reply)
 {
-    ngx_str_t                              message;
-    ngx_uint_t                             i;
-    redisReply                            *channel;
-    ngx_http_intent_redis_subscription_t  *subs;
+    ngx_str_t  channel, message;
 
-    channel = reply->element[1];
+    channel.len = reply->element[1]->len;
+    channel.data = (u_char *) reply->element[1]->str;
 
     message.len = reply->element[2]->len;
     message.data = (u_char *) reply->element[2]->str;
 
     ngx_log_debug2(NGX_LOG_DEBUG_EVENT, rd->log, 0,
-                   "intent redis message on %s, %uz bytes",
-                   channel->str, message.len);
+                   "intent redis message on %V, %uz bytes",
+                   &channel, message.len);
 
-    for (i = 0; i < rd->subscriptions.nelts; i++) {
-
-        /* a handler may subscribe, which may move the array */
-        subs = rd->subscriptions.elts;
-
-        if (subs[i].channel->len == channel->len
-            && ngx_memcmp(subs[i].channel->data, channel->str, channel->len)
-               == 0)
-        {
-            subs[i].handler(subs[i].data, &message);
-        }
-    }
+    rd->message(rd->data, &channel, &message);
 }
 
 

@@ -43,8 +43,9 @@ typedef void (*ngx_http_intent_redis_reply_pt)(void *data, redisReply *reply);
  */
 typedef void (*ngx_http_intent_redis_state_pt)(void *data, ngx_uint_t up);
 
+/* data is that of the state handler */
 typedef void (*ngx_http_intent_redis_message_pt)(void *data,
-    ngx_str_t *message);
+    ngx_str_t *channel, ngx_str_t *message);
 
 
 /*
@@ -69,13 +70,15 @@ u_char *ngx_http_intent_redis_begin(ngx_http_intent_redis_t *rd, size_t size);
 void ngx_http_intent_redis_commit(ngx_http_intent_redis_t *rd, u_char *last,
     ngx_http_intent_redis_reply_pt handler, void *data);
 
+/* commands that wait for their answers */
+ngx_uint_t ngx_http_intent_redis_pending(ngx_http_intent_redis_t *rd);
+
 /*
- * Subscribes to a channel, after each reconnection again.  The session is
- * then of no use for other commands.  channel must live as long as the
- * session.
+ * From now on the session subscribes to channels, which is its user's to do
+ * after each reconnection again, and is of no use for other commands.
  */
-ngx_int_t ngx_http_intent_redis_subscribe(ngx_http_intent_redis_t *rd,
-    ngx_str_t *channel, ngx_http_intent_redis_message_pt handler, void *data);
+void ngx_http_intent_redis_on_message(ngx_http_intent_redis_t *rd,
+    ngx_http_intent_redis_message_pt handler);
 
 /* for exit_process: nothing is called any more, pending handlers neither */
 void ngx_http_intent_redis_close(ngx_http_intent_redis_t *rd);
