@@ -490,6 +490,21 @@ invalid fee "2", it should be a whole number and its unit, like "500gwei"
 "priority_fee" of intent_chain "dev" is more than its "max_fee"
 
 
+=== TEST 52a: replace_after is a time, or off
+--- with
+        replace_after  soon;
+--- emerg
+invalid value "soon" of "replace_after", it should be a time, like "60s", or "off"
+
+
+=== TEST 52b: and there is one
+--- with
+        replace_after  off;
+        replace_after  1s;
+--- emerg
+"replace_after" directive is duplicate
+
+
 === TEST 53: confirmations has bounds
 --- with
         confirmations  0;
@@ -623,3 +638,130 @@ invalid number of arguments in "retry" directive
     }
 --- emerg
 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266
+
+
+=== TEST 71: a domain has a name
+--- with
+        eip712_domain  "";
+--- emerg
+invalid name or version "" of a domain, it should be UTF-8 text of 1 to 64 bytes
+
+
+=== TEST 72: a name that is text
+--- with
+        eip712_domain  "a	b";
+--- emerg
+of a domain, it should be UTF-8 text of 1 to 64 bytes
+
+
+=== TEST 73: and a version that is text
+--- with
+        eip712_domain  Gate version=;
+--- emerg
+invalid name or version "" of a domain
+
+
+=== TEST 74: its contract is an address
+--- with
+        eip712_domain  Gate verifying_contract=0x70997970c51812dc3A010C7d01b50e0d17dc79C8;
+--- emerg
+invalid parameter "verifying_contract=0x70997970c51812dc3A010C7d01b50e0d17dc79C8", it should be "version=1" or "verifying_contract=0x..."
+
+
+=== TEST 75: a domain has no salt
+--- with
+        eip712_domain  Gate salt=0x01;
+--- emerg
+invalid parameter "salt=0x01"
+
+
+=== TEST 76: there is one domain
+--- with
+        eip712_domain  Gate;
+        eip712_domain  Gate;
+--- emerg
+"eip712_domain" directive is duplicate
+
+
+=== TEST 77: a whole one
+--- with
+        eip712_domain  "Ünë Gate" version=2 verifying_contract=0x70997970C51812dc3A010C7d01b50e0d17dc79C8;
+--- response_body_like: intent_lane_in_flight
+
+
+=== TEST 78: a node may have a weight
+--- without: rpc
+--- with
+        rpc  /_rpc/dev weight=3;
+--- response_body_like: intent_rpc_breaker_state\{chain="dev",endpoint="/_rpc/dev"\} 0
+
+
+=== TEST 79: of 1 at the least
+--- without: rpc
+--- with
+        rpc  /_rpc/dev weight=0;
+--- emerg
+invalid parameter "weight=0", it should be "weight=1", 1000 at the most
+
+
+=== TEST 80: and 1000 at the most
+--- without: rpc
+--- with
+        rpc  /_rpc/dev weight=1001;
+--- emerg
+invalid parameter "weight=1001", it should be
+
+
+=== TEST 81: nothing else
+--- without: rpc
+--- with
+        rpc  /_rpc/dev backup;
+--- emerg
+invalid parameter "backup", it should be "weight=1"
+
+
+=== TEST 82: min_balance may be more than fits 64 bits
+--- with
+        min_balance  100000ether;
+--- response_body_like: intent_signer_balance_low\{chain="dev",signer="0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"\} \d
+
+
+=== TEST 83: it is an amount
+--- with
+        min_balance  1.5ether;
+--- emerg
+invalid amount "1.5ether", it should be a whole number and its unit, like "10ether"
+
+
+=== TEST 84: there is one min_balance
+--- with
+        min_balance  1ether;
+        min_balance  1ether;
+--- emerg
+"min_balance" directive is duplicate
+
+
+=== TEST 85: intents are signed for a domain of one's own
+--- api_more
+        intent_signature optional;
+--- response_body_like: intent_lane_in_flight
+--- error_log eval
+qr/\[warn\] .*intent_chain "dev" has no "eip712_domain".* write "eip712_domain 'Name of your service';" in .*nginx.conf:\d+/
+
+
+=== TEST 86: which it has
+--- with
+        eip712_domain  "My Gate";
+--- api_more
+        intent_signature optional;
+--- response_body_like: intent_lane_in_flight
+--- no_error_log
+[warn]
+
+
+=== TEST 87: or does not need
+--- api_more
+        intent_signature off;
+--- response_body_like: intent_lane_in_flight
+--- no_error_log
+[warn]

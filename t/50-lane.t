@@ -87,9 +87,10 @@ subtest 'nonces used by another program with the same key' => sub {
     for my $round (1 .. 5) {
         push @intents, $t->post_intent('transfer', { recipient => $recipient, amount => '1' });
 
-        # anvil signs for its own accounts
-        $t->rpc('eth_sendTransaction', { from => $t->address(0), to => $t->address(7),
-                                         value => '0x1' });
+        # anvil signs for its own accounts; the gateway may be quicker
+        wait_for(sub { eval { $t->rpc('eth_sendTransaction',
+            { from => $t->address(0), to => $t->address(7), value => '0x1' }) } },
+            10, 'anvil to take it');
         $t->mine;
 
         push @intents, $t->post_intent('transfer', { recipient => $recipient, amount => '1' });

@@ -6,6 +6,8 @@
 
 #include "ngx_http_intent_lane.h"
 #include "ngx_http_intent_cache.h"
+#include "ngx_http_intent_endpoint.h"
+#include "ngx_http_intent_signed.h"
 #include "ngx_http_intent_store.h"
 
 
@@ -14,6 +16,7 @@
 
 #define NGX_HTTP_INTENT_CHAIN_LABELS  256
 #define NGX_HTTP_INTENT_CHAIN_TEXT    64
+#define NGX_HTTP_INTENT_CHAIN_WEIGHT  1000
 
 
 typedef struct {
@@ -36,6 +39,12 @@ static char *ngx_http_intent_chain_signer(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_intent_chain_fee(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_intent_chain_replace_after(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_intent_chain_wei(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static ngx_int_t ngx_http_intent_chain_parse_wei(ngx_str_t *text,
+    evm_u256_t *wei);
 static char *ngx_http_intent_chain_retry(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
@@ -43,8 +52,6 @@ static void *ngx_http_intent_chain_create_main_conf(ngx_conf_t *cf);
 static ngx_int_t ngx_http_intent_chain_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_intent_chain_check_signers(ngx_conf_t *cf,
     ngx_http_intent_chain_conf_t **chains, ngx_uint_t n);
-static ngx_int_t ngx_http_intent_chain_endpoint_stats(ngx_conf_t *cf,
-    ngx_http_intent_chain_conf_t *chain);
 static ngx_int_t ngx_http_intent_chain_lanes(ngx_conf_t *cf,
     ngx_http_intent_chain_conf_t *chain);
 static ngx_int_t ngx_http_intent_chain_init_process(ngx_cycle_t *cycle);
@@ -87,14 +94,14 @@ static ngx_command_t  ngx_http_intent_chain_commands[] = {
       NULL },
 
     { ngx_string("rpc"),
-      NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE12,
       ngx_http_intent_chain_rpc,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("signer"),
-      NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE12,
       ngx_http_intent_chain_signer,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
@@ -135,11 +142,32 @@ static ngx_command_t  ngx_http_intent_chain_commands[] = {
       offsetof(ngx_http_intent_chain_conf_t, priority_fee),
       NULL },
 
+    { ngx_string("replace_after"),
+      NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_intent_chain_replace_after,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_intent_chain_conf_t, replace_after),
+      NULL },
+
+    { ngx_string("min_balance"),
+      NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_intent_chain_wei,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_intent_chain_conf_t, min_balance),
+      NULL },
+
     { ngx_string("retry"),
       NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE123,
       ngx_http_intent_chain_retry,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
+      NULL },
+
+    { ngx_string("eip712_domain"),
+      NGX_HTTP_INTENT_CHAIN_CONF|NGX_CONF_TAKE123,
+      ngx_http_intent_signed_domain,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_intent_chain_conf_t, domain),
       NULL },
 
       ngx_null_command
@@ -317,6 +345,7 @@ ngx_http_intent_chain_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     chain->confirmations = NGX_CONF_UNSET_UINT;
     chain->poll_interval = NGX_CONF_UNSET_MSEC;
     chain->max_in_flight = NGX_CONF_UNSET_UINT;
+    chain->replace_after = NGX_CONF_UNSET_MSEC;
     chain->file = cf->conf_file->file.name.data;
     chain->line = cf->conf_file->line;
 
@@ -418,6 +447,7 @@ ngx_http_intent_chain_check(ngx_conf_t *cf,
     ngx_conf_init_uint_value(chain->confirmations, 2);
     ngx_conf_init_msec_value(chain->poll_interval, 1000);
     ngx_conf_init_uint_value(chain->max_in_flight, 64);
+    ngx_conf_init_msec_value(chain->replace_after, 60000);
 
     if (chain->poll_interval < 10) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -444,6 +474,9 @@ ngx_http_intent_chain_check(ngx_conf_t *cf,
                            "than its \"backoff\"", &chain->name);
         return NGX_CONF_ERROR;
     }
+
+    chain->own_domain = (chain->domain.name.data != NULL);
+    ngx_http_intent_signed_init_domain(&chain->domain, chain->chain_id);
 
     return NGX_CONF_OK;
 }
@@ -482,11 +515,13 @@ ngx_http_intent_chain_rpc(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_intent_chain_conf_t  *chain = conf;
 
+    ngx_int_t                        weight;
     ngx_str_t                       *value;
     ngx_uint_t                       i;
     ngx_http_intent_rpc_endpoint_t  *e;
 
     value = cf->args->elts;
+    weight = 1;
 
     if (value[1].len < 2
         || value[1].data[0] != '/'
@@ -511,6 +546,27 @@ ngx_http_intent_chain_rpc(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
+    if (cf->args->nelts == 3) {
+
+        weight = (ngx_strncmp(value[2].data, "weight=", 7) == 0)
+                 ? ngx_atoi(value[2].data + 7, value[2].len - 7) : NGX_ERROR;
+
+        if (weight < 1 || weight > NGX_HTTP_INTENT_CHAIN_WEIGHT) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\", it should be "
+                               "\"weight=1\", %d at the most", &value[2],
+                               NGX_HTTP_INTENT_CHAIN_WEIGHT);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (chain->endpoints.nelts == NGX_HTTP_INTENT_ENDPOINTS) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "more than %d rpc in one intent_chain",
+                           NGX_HTTP_INTENT_ENDPOINTS);
+        return NGX_CONF_ERROR;
+    }
+
     e = ngx_array_push(&chain->endpoints);
     if (e == NULL) {
         return NGX_CONF_ERROR;
@@ -519,6 +575,7 @@ ngx_http_intent_chain_rpc(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_memzero(e, sizeof(ngx_http_intent_rpc_endpoint_t));
 
     e->uri = value[1];
+    e->weight = weight;
     e->file = cf->conf_file->file.name;
     e->line = cf->conf_file->line;
 
@@ -531,24 +588,38 @@ ngx_http_intent_chain_signer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_intent_chain_conf_t  *chain = conf;
 
-    ngx_str_t                  *value, path;
+    ngx_str_t                  *value, path, password;
     ngx_uint_t                  i;
     ngx_http_intent_signer_t   *signer, **signers, **sp;
 
     value = cf->args->elts;
 
-    if (ngx_strncmp(value[1].data, "key_file=", 9) != 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter of \"signer\", which is not "
-                           "repeated here, for it may be a key: it should "
-                           "be \"key_file=/path/to/key\"");
-        return NGX_CONF_ERROR;
-    }
-
     path.data = value[1].data + 9;
     path.len = value[1].len - 9;
 
-    signer = ngx_http_intent_signer_key_file(cf, &path);
+    if (cf->args->nelts == 2
+        && ngx_strncmp(value[1].data, "key_file=", 9) == 0)
+    {
+        signer = ngx_http_intent_signer_key_file(cf, &path);
+
+    } else if (cf->args->nelts == 3
+               && ngx_strncmp(value[1].data, "keystore=", 9) == 0
+               && ngx_strncmp(value[2].data, "password_file=", 14) == 0)
+    {
+        password.data = value[2].data + 14;
+        password.len = value[2].len - 14;
+
+        signer = ngx_http_intent_signer_keystore(cf, &path, &password);
+
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter of \"signer\", which is not "
+                           "repeated here, for it may be a key: it should "
+                           "be \"key_file=/path/to/key\" or \"keystore="
+                           "/path/to/keystore password_file=/path\"");
+        return NGX_CONF_ERROR;
+    }
+
     if (signer == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -579,11 +650,9 @@ ngx_http_intent_chain_signer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 ngx_http_intent_chain_fee(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    uint64_t                      *fee;
-    off_t                          n;
-    size_t                         digits;
-    ngx_str_t                     *value, unit;
-    ngx_http_intent_chain_unit_t  *u;
+    uint64_t    *fee, n;
+    ngx_str_t   *value;
+    evm_u256_t   wei;
 
     fee = (uint64_t *) ((char *) conf + cmd->offset);
 
@@ -593,15 +662,67 @@ ngx_http_intent_chain_fee(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    for (digits = 0; digits < value[1].len; digits++) {
-        if (value[1].data[digits] < '0' || value[1].data[digits] > '9') {
+    if (ngx_http_intent_chain_parse_wei(&value[1], &wei) != NGX_OK
+        || evm_u256_to_u64(&wei, &n) != EVM_OK
+        || n > INT64_MAX)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid fee \"%V\", it should be a whole number "
+                           "and its unit, like \"500gwei\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    *fee = n;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_intent_chain_wei(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t   *value;
+    evm_u256_t  *wei;
+
+    wei = (evm_u256_t *) ((char *) conf + cmd->offset);
+
+    if (!evm_u256_is_zero(wei)) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_http_intent_chain_parse_wei(&value[1], wei) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid amount \"%V\", it should be a whole "
+                           "number and its unit, like \"10ether\"",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* a whole number, not 0, and its unit */
+
+static ngx_int_t
+ngx_http_intent_chain_parse_wei(ngx_str_t *text, evm_u256_t *wei)
+{
+    off_t                          n;
+    size_t                         digits;
+    ngx_str_t                      unit;
+    ngx_http_intent_chain_unit_t  *u;
+
+    for (digits = 0; digits < text->len; digits++) {
+        if (text->data[digits] < '0' || text->data[digits] > '9') {
             break;
         }
     }
 
-    n = ngx_atoof(value[1].data, digits);
-    unit.data = value[1].data + digits;
-    unit.len = value[1].len - digits;
+    n = ngx_atoof(text->data, digits);
+    unit.data = text->data + digits;
+    unit.len = text->len - digits;
 
     for (u = ngx_http_intent_chain_units; u->name.len; u++) {
         if (u->name.len == unit.len
@@ -611,14 +732,47 @@ ngx_http_intent_chain_fee(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    if (n <= 0 || u->name.len == 0 || (uint64_t) n > INT64_MAX / u->wei) {
+    if (n <= 0 || u->name.len == 0) {
+        return NGX_ERROR;
+    }
+
+    evm_u256_set(wei, (uint64_t) n);
+
+    return evm_u256_mul_u64(wei, wei, u->wei) == EVM_OK ? NGX_OK : NGX_ERROR;
+}
+
+
+static char *
+ngx_http_intent_chain_replace_after(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_intent_chain_conf_t  *chain = conf;
+
+    ngx_int_t   n;
+    ngx_str_t  *value;
+
+    if (chain->replace_after != NGX_CONF_UNSET_MSEC) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 3 && ngx_strncmp(value[1].data, "off", 3) == 0) {
+        chain->replace_after = 0;
+        return NGX_CONF_OK;
+    }
+
+    n = ngx_parse_time(&value[1], 0);
+
+    if (n <= 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid fee \"%V\", it should be a whole number "
-                           "and its unit, like \"500gwei\"", &value[1]);
+                           "invalid value \"%V\" of \"replace_after\", it "
+                           "should be a time, like \"60s\", or \"off\"",
+                           &value[1]);
         return NGX_CONF_ERROR;
     }
 
-    *fee = (uint64_t) n * u->wei;
+    chain->replace_after = (ngx_msec_t) n;
 
     return NGX_CONF_OK;
 }
@@ -736,6 +890,16 @@ ngx_http_intent_chain_postconfiguration(ngx_conf_t *cf)
             return NGX_ERROR;
         }
 
+        if (cmcf->need_domain && !chain->own_domain) {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "intents are signed, and intent_chain \"%V\" has no "
+                          "\"eip712_domain\": what is signed for any other "
+                          "gateway that has none is good here too, write "
+                          "\"eip712_domain 'Name of your service';\" "
+                          "in %s:%ui",
+                          &chain->name, chain->file, chain->line);
+        }
+
         e = chain->endpoints.elts;
 
         for (n = 0; n < chain->endpoints.nelts; n++) {
@@ -760,7 +924,9 @@ ngx_http_intent_chain_postconfiguration(ngx_conf_t *cf)
         }
 
         if (ngx_http_intent_chain_check_signers(cf, chains, i) != NGX_OK
-            || ngx_http_intent_chain_endpoint_stats(cf, chain) != NGX_OK
+            || ngx_http_intent_endpoints_init(cf, &chain->endpoints,
+                                              &chain->name, chain->chain_id)
+               != NGX_OK
             || ngx_http_intent_chain_lanes(cf, chain) != NGX_OK)
         {
             return NGX_ERROR;
@@ -807,66 +973,6 @@ ngx_http_intent_chain_check_signers(ngx_conf_t *cf,
                               &chains[i]->name, &chains[n]->name);
                 return NGX_ERROR;
             }
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_intent_chain_endpoint_stats(ngx_conf_t *cf,
-    ngx_http_intent_chain_conf_t *chain)
-{
-    static const char  *help = "Calls to chain nodes, by outcome.";
-    static double       buckets[] = { 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-                                      0.1, 0.25, 0.5, 1, 2.5, 5, 10 };
-
-    u_char                           text[NGX_HTTP_INTENT_CHAIN_LABELS], *p;
-    ngx_str_t                        labels;
-    ngx_uint_t                       i;
-    ngx_http_intent_rpc_endpoint_t  *e;
-
-    labels.data = text;
-    e = chain->endpoints.elts;
-
-    for (i = 0; i < chain->endpoints.nelts; i++) {
-
-        p = ngx_snprintf(text, sizeof(text), "chain=\"%V\",endpoint=\"%V\"",
-                         &chain->name, &e[i].uri);
-        labels.len = p - text;
-
-        e[i].seconds = ngx_http_intent_histogram_add(cf, "intent_rpc_seconds",
-                           "Time until the answer of a chain node.", &labels,
-                           buckets, sizeof(buckets) / sizeof(buckets[0]));
-
-        e[i].head = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_GAUGE,
-                           "intent_chain_head_block",
-                           "The latest block that a chain node told.",
-                           &labels);
-
-        p = ngx_snprintf(text + labels.len, sizeof(text) - labels.len,
-                         ",outcome=\"ok\"");
-        e[i].ok = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_COUNTER,
-                           "intent_rpc_requests_total", help,
-                           &(ngx_str_t) { p - text, text });
-
-        p = ngx_snprintf(text + labels.len, sizeof(text) - labels.len,
-                         ",outcome=\"error\"");
-        e[i].refused = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_COUNTER,
-                           "intent_rpc_requests_total", help,
-                           &(ngx_str_t) { p - text, text });
-
-        p = ngx_snprintf(text + labels.len, sizeof(text) - labels.len,
-                         ",outcome=\"failed\"");
-        e[i].failed = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_COUNTER,
-                           "intent_rpc_requests_total", help,
-                           &(ngx_str_t) { p - text, text });
-
-        if (e[i].seconds == NULL || e[i].head == NULL || e[i].ok == NULL
-            || e[i].refused == NULL || e[i].failed == NULL)
-        {
-            return NGX_ERROR;
         }
     }
 
@@ -933,7 +1039,9 @@ ngx_http_intent_chain_lanes(ngx_conf_t *cf,
                               "What the signer has to pay gas with.",
                               &labels);
 
-        if (lane->in_flight == NULL || lane->balance == NULL) {
+        if (lane->in_flight == NULL || lane->balance == NULL
+            || ngx_http_intent_chain_health_init(cf, lane, &labels) != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
@@ -992,6 +1100,10 @@ ngx_http_intent_chain_start(ngx_cycle_t *cycle,
         {
             return NGX_ERROR;
         }
+    }
+
+    if (ngx_http_intent_endpoints_start(cycle, &chain->endpoints) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     channel = ngx_palloc(cycle->pool, sizeof(ngx_str_t));

@@ -119,6 +119,36 @@ ngx_http_intent_job_insert(ngx_queue_t *queue, ngx_http_intent_job_t *job)
 }
 
 
+void
+ngx_http_intent_job_ready(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job)
+{
+    ngx_queue_t            *q;
+    ngx_http_intent_job_t  *j;
+
+    if (job->tx.nonce < 0) {
+        ngx_queue_insert_tail(&lane->ready, &job->queue);
+        return;
+    }
+
+    for (q = ngx_queue_head(&lane->ready);
+         q != ngx_queue_sentinel(&lane->ready);
+         q = ngx_queue_next(q))
+    {
+        j = ngx_http_intent_job(q);
+
+        if (j->tx.nonce < 0 || j->tx.nonce > job->tx.nonce) {
+            break;
+        }
+    }
+
+    /* before q; the macro looks at its first argument again and again */
+
+    q = ngx_queue_prev(q);
+    ngx_queue_insert_after(q, &job->queue);
+}
+
+
 ngx_uint_t
 ngx_http_intent_jobs_move(ngx_queue_t *to, ngx_queue_t *from, ngx_uint_t n)
 {
@@ -177,32 +207,81 @@ ngx_http_intent_job_fill(ngx_http_intent_lane_t *lane, int64_t nonce)
     ngx_memcpy(job->call.to, lane->signer->address, EVM_ADDRESS_LEN);
     job->call.gas = 21000;
 
-    ngx_log_error(NGX_LOG_WARN, lane->log, 0,
-                  "intent chain \"%V\": nonce %L of %V has nothing to send, "
-                  "it is filled with an empty transfer",
-                  &lane->conf->name, nonce, &lane->signer->name);
-
-    ngx_queue_insert_head(&lane->ready, &job->queue);
+    ngx_http_intent_job_ready(lane, job);
 
     return NGX_OK;
 }
 
 
-ngx_int_t
-ngx_http_intent_job_replace(ngx_http_intent_job_t *job, u_char hash[32])
+ngx_http_intent_old_tx_t *
+ngx_http_intent_job_old(ngx_http_intent_job_t *job, u_char hash[32])
 {
     ngx_http_intent_old_tx_t  *old;
 
-    old = ngx_palloc(job->pool, sizeof(ngx_http_intent_old_tx_t));
+    old = ngx_pcalloc(job->pool, sizeof(ngx_http_intent_old_tx_t));
     if (old == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     ngx_memcpy(old->hash, hash, 32);
     old->next = job->old;
     job->old = old;
 
+    return old;
+}
+
+
+ngx_int_t
+ngx_http_intent_job_replace(ngx_http_intent_job_t *job)
+{
+    ngx_http_intent_old_tx_t  *old;
+
+    old = ngx_http_intent_job_old(job, job->tx.hash);
+    if (old == NULL) {
+        return NGX_ERROR;
+    }
+
+    old->max_fee = job->max_fee;
+    old->cancel = job->cancel;
+
     return NGX_OK;
+}
+
+
+void
+ngx_http_intent_job_cost(ngx_http_intent_job_t *job, evm_u256_t *cost)
+{
+    if (job->cancel) {
+        (void) evm_u256_mul_u64(cost, &job->max_fee, 21000);
+        return;
+    }
+
+    if (evm_u256_mul_u64(cost, &job->max_fee, job->call.gas) != EVM_OK
+        || evm_u256_add(cost, cost, &job->call.value) != EVM_OK)
+    {
+        /* no signer has that much, and no node takes it */
+
+        evm_u256_set(cost, 0);
+    }
+}
+
+
+ngx_uint_t
+ngx_http_intent_job_mined_empty(ngx_http_intent_job_t *job)
+{
+    ngx_http_intent_old_tx_t  *old;
+
+    if (ngx_memcmp(job->mined_hash, job->tx.hash, 32) == 0) {
+        return job->cancel;
+    }
+
+    for (old = job->old; old; old = old->next) {
+        if (ngx_memcmp(job->mined_hash, old->hash, 32) == 0) {
+            return old->cancel;
+        }
+    }
+
+    return 0;
 }
 
 

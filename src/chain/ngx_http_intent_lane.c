@@ -29,10 +29,19 @@ static void ngx_http_intent_lane_opened(void *data, ngx_int_t rc,
     ngx_http_intent_store_rows_t *rows);
 static void ngx_http_intent_lane_loaded(void *data, ngx_int_t rc,
     ngx_http_intent_store_rows_t *rows);
+static void ngx_http_intent_lane_loaded_rest(void *data, ngx_int_t rc,
+    ngx_http_intent_store_rows_t *rows);
+static ngx_int_t ngx_http_intent_lane_load_rows(ngx_http_intent_lane_t *lane,
+    ngx_int_t rc, ngx_http_intent_store_rows_t *rows);
 static ngx_int_t ngx_http_intent_lane_load_row(ngx_http_intent_lane_t *lane,
     ngx_http_intent_store_rows_t *rows, ngx_uint_t i);
 static void ngx_http_intent_lane_load_call(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job);
+static void ngx_http_intent_lane_load_old(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job, ngx_http_intent_old_tx_t *old,
+    ngx_http_intent_store_tx_t *stx);
+static ngx_uint_t ngx_http_intent_lane_is_empty(ngx_http_intent_lane_t *lane,
+    evm_tx_t *tx);
 static void ngx_http_intent_lane_ask_chain(ngx_http_intent_lane_t *lane);
 static void ngx_http_intent_lane_chain_done(void *data,
     ngx_http_intent_jsonrpc_t *j, ngx_int_t rc);
@@ -149,10 +158,13 @@ ngx_http_intent_lane_timer(ngx_event_t *ev)
 
     case NGX_HTTP_INTENT_LANE_OPENING:
 
+        ngx_http_intent_lane_seen(lane);
         ngx_http_intent_lane_ask_chain(lane);
         return;
 
     case NGX_HTTP_INTENT_LANE_RUNNING:
+
+        ngx_http_intent_lane_seen(lane);
 
         /* an idle lane does not need every block, and nodes are paid for */
 
@@ -227,16 +239,22 @@ void
 ngx_http_intent_step_ask(ngx_http_intent_step_t *step,
     ngx_http_intent_jsonrpc_t *j, ngx_http_intent_jsonrpc_pt handler)
 {
+    ngx_http_intent_lane_t          *lane;
+    ngx_http_intent_rpc_endpoint_t  *e;
+
+    lane = step->lane;
     step->rpc = j;
 
+    e = (step == &lane->send)
+        ? ngx_http_intent_endpoint_for_send(&lane->conf->endpoints,
+                                            lane->endpoint)
+        : ngx_http_intent_lane_endpoint(lane);
+
     if (j == NULL
-        || ngx_http_intent_jsonrpc_send(j,
-                                  ngx_http_intent_lane_endpoint(step->lane),
-                                  handler, step)
-           != NGX_OK)
+        || ngx_http_intent_jsonrpc_send(j, e, handler, step) != NGX_OK)
     {
         step->rpc = NULL;
-        ngx_http_intent_lane_lose(step->lane);
+        ngx_http_intent_lane_lose(lane);
     }
 }
 
@@ -287,7 +305,8 @@ ngx_http_intent_lane_answered(ngx_http_intent_step_t *step,
         /* the first of several to fail: the others had begun before */
 
         if (j->endpoint == ngx_http_intent_lane_endpoint(lane)) {
-            lane->endpoint++;
+            lane->endpoint = ngx_http_intent_endpoint_next(
+                                 &lane->conf->endpoints, lane->endpoint);
         }
     }
 
@@ -374,6 +393,10 @@ ngx_http_intent_lane_locked(void *data, ngx_int_t rc,
     lane->ops--;
     lane->locked = (rc == NGX_OK);
 
+    if (rc != NGX_ERROR) {
+        ngx_http_intent_lane_seen(lane);
+    }
+
     if (lane->state == NGX_HTTP_INTENT_LANE_CLOSING) {
         ngx_http_intent_lane_post(lane);
         return;
@@ -415,7 +438,7 @@ ngx_http_intent_lane_opened(void *data, ngx_int_t rc,
 
     if (rc != NGX_OK
         || lane->state == NGX_HTTP_INTENT_LANE_CLOSING
-        || ngx_http_intent_store_lane_load(&lane->store,
+        || ngx_http_intent_store_lane_load(&lane->store, -1,
                                            ngx_http_intent_lane_loaded, lane)
            != NGX_OK)
     {
@@ -427,28 +450,72 @@ ngx_http_intent_lane_opened(void *data, ngx_int_t rc,
 }
 
 
+/* page by page: there may be more than is good for one statement */
+
 static void
 ngx_http_intent_lane_loaded(void *data, ngx_int_t rc,
     ngx_http_intent_store_rows_t *rows)
 {
     ngx_http_intent_lane_t  *lane = data;
 
-    ngx_uint_t  i, n;
+    ngx_int_t               n;
+    ngx_http_intent_job_t  *last;
 
-    lane->ops--;
+    n = ngx_http_intent_lane_load_rows(lane, rc, rows);
 
-    if (rc != NGX_OK || lane->state == NGX_HTTP_INTENT_LANE_CLOSING) {
+    if (n == 0) {
+        rc = ngx_http_intent_store_lane_load_rest(&lane->store, NULL,
+                                         ngx_http_intent_lane_loaded_rest,
+                                         lane);
+
+    } else if (n > 0) {
+        last = ngx_http_intent_job(ngx_queue_last(&lane->unsent));
+
+        rc = ngx_http_intent_store_lane_load(&lane->store, last->tx.nonce,
+                                             ngx_http_intent_lane_loaded,
+                                             lane);
+    }
+
+    if (n < 0 || rc != NGX_OK) {
         ngx_http_intent_lane_lose(lane);
         return;
     }
 
-    n = ngx_http_intent_store_rows(rows);
+    lane->ops++;
+}
 
-    for (i = 0; i < n; i++) {
-        if (ngx_http_intent_lane_load_row(lane, rows, i) != NGX_OK) {
+
+static void
+ngx_http_intent_lane_loaded_rest(void *data, ngx_int_t rc,
+    ngx_http_intent_store_rows_t *rows)
+{
+    ngx_http_intent_lane_t  *lane = data;
+
+    ngx_int_t               n;
+    ngx_http_intent_job_t  *last;
+
+    n = ngx_http_intent_lane_load_rows(lane, rc, rows);
+
+    if (n < 0) {
+        ngx_http_intent_lane_lose(lane);
+        return;
+    }
+
+    if (n > 0) {
+        last = ngx_http_intent_job(ngx_queue_last(&lane->claimed));
+
+        if (ngx_http_intent_store_lane_load_rest(&lane->store,
+                                         &last->intent.id,
+                                         ngx_http_intent_lane_loaded_rest,
+                                         lane)
+            != NGX_OK)
+        {
             ngx_http_intent_lane_lose(lane);
             return;
         }
+
+        lane->ops++;
+        return;
     }
 
     ngx_log_error(NGX_LOG_NOTICE, lane->log, 0,
@@ -456,7 +523,34 @@ ngx_http_intent_lane_loaded(void *data, ngx_int_t rc,
                   "epoch %L, %ui unfinished", &lane->conf->name,
                   &lane->signer->name, lane->store.epoch, lane->njobs);
 
+    ngx_http_intent_lane_strays(lane);
     ngx_http_intent_lane_ask_chain(lane);
+}
+
+
+/* how many rows there were */
+
+static ngx_int_t
+ngx_http_intent_lane_load_rows(ngx_http_intent_lane_t *lane, ngx_int_t rc,
+    ngx_http_intent_store_rows_t *rows)
+{
+    ngx_uint_t  i, n;
+
+    lane->ops--;
+
+    if (rc != NGX_OK || lane->state == NGX_HTTP_INTENT_LANE_CLOSING) {
+        return NGX_ERROR;
+    }
+
+    n = ngx_http_intent_store_rows(rows);
+
+    for (i = 0; i < n; i++) {
+        if (ngx_http_intent_lane_load_row(lane, rows, i) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return (ngx_int_t) n;
 }
 
 
@@ -466,6 +560,7 @@ ngx_http_intent_lane_load_row(ngx_http_intent_lane_t *lane,
 {
     ngx_queue_t                 *q;
     ngx_http_intent_job_t       *job, *last;
+    ngx_http_intent_old_tx_t    *old;
     ngx_http_intent_store_tx_t   tx;
 
     job = ngx_http_intent_job_create(lane);
@@ -492,8 +587,14 @@ ngx_http_intent_lane_load_row(ngx_http_intent_lane_t *lane,
         last = ngx_http_intent_job(q);
 
         if (last->tx.nonce == tx.nonce) {
+            old = ngx_http_intent_job_old(last, tx.hash);
+
+            if (old) {
+                ngx_http_intent_lane_load_old(lane, last, old, &tx);
+            }
+
             ngx_http_intent_job_destroy(lane, job);
-            return ngx_http_intent_job_replace(last, tx.hash);
+            return old ? NGX_OK : NGX_ERROR;
         }
     }
 
@@ -532,22 +633,47 @@ ngx_http_intent_lane_load_call(ngx_http_intent_lane_t *lane,
     job->call.data.data = (u_char *) tx.data;
     job->call.data.len = tx.data_len;
 
-    if (evm_u256_mul_u64(&cost, &tx.max_fee_per_gas, tx.gas_limit) == EVM_OK
-        && evm_u256_add(&cost, &cost, &tx.value) == EVM_OK)
-    {
-        ngx_http_intent_job_spend(lane, job, &cost);
-    }
+    job->max_fee = tx.max_fee_per_gas;
+    job->tip = tx.max_priority_fee_per_gas;
+
+    ngx_http_intent_job_cost(job, &cost);
+    ngx_http_intent_job_spend(lane, job, &cost);
 
     job->cancel = !ngx_http_intent_job_is_filler(job)
-                  && tx.data_len == 0
-                  && evm_u256_is_zero(&tx.value)
-                  && ngx_memcmp(tx.to, lane->signer->address, EVM_ADDRESS_LEN)
-                     == 0
+                  && ngx_http_intent_lane_is_empty(lane, &tx)
                   && job->intent.error.len;
 
     job->again = job->cancel
                  && ngx_http_intent_rpc_classify(&job->intent.error)
                     == NGX_HTTP_INTENT_RPC_FUNDS;
+}
+
+
+static void
+ngx_http_intent_lane_load_old(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job, ngx_http_intent_old_tx_t *old,
+    ngx_http_intent_store_tx_t *stx)
+{
+    u_char    from[EVM_ADDRESS_LEN], hash[32];
+    evm_tx_t  tx;
+
+    if (evm_tx_decode(stx->raw.data, stx->raw.len, &tx, from, hash)
+        != EVM_OK)
+    {
+        return;
+    }
+
+    old->max_fee = tx.max_fee_per_gas;
+    old->cancel = job->cancel && ngx_http_intent_lane_is_empty(lane, &tx);
+}
+
+
+static ngx_uint_t
+ngx_http_intent_lane_is_empty(ngx_http_intent_lane_t *lane, evm_tx_t *tx)
+{
+    return tx->data_len == 0
+           && evm_u256_is_zero(&tx->value)
+           && ngx_memcmp(tx->to, lane->signer->address, EVM_ADDRESS_LEN) == 0;
 }
 
 
@@ -557,6 +683,7 @@ static void
 ngx_http_intent_lane_ask_chain(ngx_http_intent_lane_t *lane)
 {
     ngx_str_t                  *name;
+    ngx_msec_t                  wait;
     ngx_http_intent_step_t     *step;
     ngx_http_intent_jsonrpc_t  *j;
 
@@ -566,6 +693,17 @@ ngx_http_intent_lane_ask_chain(ngx_http_intent_lane_t *lane)
     if (step->rpc) {
         return;
     }
+
+    wait = ngx_http_intent_endpoint_wait(&lane->conf->endpoints);
+
+    if (wait) {
+        ngx_add_timer(&lane->timer, wait);
+        return;
+    }
+
+    lane->endpoint = ngx_http_intent_endpoint_keep(&lane->conf->endpoints,
+                                                   lane->endpoint,
+                                                   &lane->chosen_at);
 
     j = ngx_http_intent_jsonrpc_create();
     if (j == NULL) {
@@ -840,6 +978,11 @@ ngx_http_intent_lane_away(ngx_http_intent_lane_t *lane)
     lane->top = 0;
     lane->floor = 0;
     lane->behind = 0;
+    lane->gap = 0;
+    lane->moved_at = 0;
+    lane->priced = 0;
+    lane->save.singly = 0;
+    lane->record.singly = 0;
     evm_u256_set(&lane->spent, 0);
 
     if (lane->work.posted) {

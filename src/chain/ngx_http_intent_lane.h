@@ -23,7 +23,9 @@
 
 #include "ngx_http_intent.h"
 #include "ngx_http_intent_chain.h"
+#include "ngx_http_intent_endpoint.h"
 #include "ngx_http_intent_rpc.h"
+#include "ngx_http_intent_rpc_class.h"
 #include "ngx_http_intent_signer.h"
 #include "ngx_http_intent_store_lane.h"
 #include "ngx_http_intent_type.h"
@@ -51,10 +53,17 @@ typedef struct {
     ngx_uint_t                        max_in_flight;
     uint64_t                          max_fee;      /* wei for a unit of gas */
     uint64_t                          priority_fee; /* 0: as the chain pays */
+    ngx_msec_t                        replace_after; /* 0: never */
+
+    evm_u256_t                        min_balance;  /* wei; 0: none */
 
     ngx_uint_t                        attempts;
     ngx_msec_t                        backoff;
     ngx_msec_t                        max_backoff;
+
+    ngx_http_intent_domain_t          domain;    /* EIP-712 */
+    ngx_uint_t                        own_domain;
+    ngx_uint_t                        signed_under_way;
 
     ngx_http_intent_lane_t           *lanes;     /* one for each signer */
 
@@ -65,28 +74,8 @@ typedef struct {
 
 typedef struct {
     ngx_array_t                       chains;    /* ..._chain_conf_t * */
+    ngx_uint_t                        need_domain;
 } ngx_http_intent_chain_main_conf_t;
-
-
-/* ---- error classes (of messages from nodes) ---- */
-
-typedef enum {
-    NGX_HTTP_INTENT_RPC_KNOWN = 0,     /* the node has it already: sent */
-    NGX_HTTP_INTENT_RPC_NONCE_LOW,     /* ours was mined, or another's */
-    NGX_HTTP_INTENT_RPC_GAP,           /* an earlier nonce is missing */
-    NGX_HTTP_INTENT_RPC_REPLACEMENT,   /* another one of this nonce pays more */
-    NGX_HTTP_INTENT_RPC_UNDERPRICED,
-    NGX_HTTP_INTENT_RPC_BACKPRESSURE,  /* later, or another node */
-    NGX_HTTP_INTENT_RPC_FUNDS,
-    NGX_HTTP_INTENT_RPC_FEE_CAP,       /* the node's own limit */
-    NGX_HTTP_INTENT_RPC_REVERT,        /* the call cannot succeed */
-    NGX_HTTP_INTENT_RPC_FATAL,         /* this transaction is never taken */
-    NGX_HTTP_INTENT_RPC_UNKNOWN,       /* anything may have happened */
-    NGX_HTTP_INTENT_RPC_CLASSES
-} ngx_http_intent_rpc_class_e;
-
-ngx_uint_t ngx_http_intent_rpc_classify(ngx_str_t *message);
-ngx_str_t *ngx_http_intent_rpc_class_name(ngx_uint_t class);
 
 
 /* ---- lanes ---- */
@@ -96,6 +85,8 @@ typedef struct ngx_http_intent_old_tx_s  ngx_http_intent_old_tx_t;
 
 struct ngx_http_intent_old_tx_s {
     u_char                            hash[32];
+    evm_u256_t                        max_fee;
+    ngx_uint_t                        cancel;    /* of that transaction */
     ngx_http_intent_old_tx_t         *next;
 };
 
@@ -110,7 +101,11 @@ typedef struct {
     ngx_http_intent_t                 intent;
     ngx_http_intent_call_t            call;
     evm_u256_t                        cost;      /* at most, when signed */
-    ngx_http_intent_store_tx_t        tx;        /* nonce -1: none yet */
+    ngx_http_intent_store_tx_t        tx;        /* nonce -1: none yet; raw
+                                                    empty: not signed yet */
+    evm_u256_t                        max_fee;   /* of tx, for a unit of gas */
+    evm_u256_t                        tip;
+    evm_u256_t                        least_tip; /* a node's words */
     ngx_http_intent_old_tx_t         *old;
 
     /* what the receipt says; block_number -1: not mined */
@@ -129,6 +124,9 @@ typedef struct {
     ngx_msec_t                        not_before; /* of the next preflight */
     ngx_msec_t                        claimed_at;
     ngx_msec_t                        sent_at;   /* 0: never by this lane */
+    ngx_msec_t                        taken_at;  /* by a node at first; 0: not
+                                                    since this lane has it */
+    int64_t                           taken_head;
     ngx_uint_t                        missing;   /* heads without a receipt */
     int64_t                           missing_at; /* the last of them */
     ngx_uint_t                        refused;   /* by the node, in a row */
@@ -141,6 +139,11 @@ typedef struct {
                                                     why */
     unsigned                          again:1;   /* then it gets another */
     unsigned                          given_up:1; /* no longer this lane's */
+    unsigned                          bump:1;    /* tx takes the place of one
+                                                    that pays less */
+    unsigned                          pooled:1;  /* and a node has that one */
+    unsigned                          underpriced:1; /* a node says so */
+    unsigned                          stripped:1; /* Postgres refused it */
     unsigned                          lost:1;    /* another's transaction has
                                                     the nonce */
     unsigned                          recorded:1; /* block_number is in the
@@ -162,6 +165,7 @@ typedef struct {
     ngx_queue_t                       jobs;
     ngx_http_intent_jsonrpc_t        *rpc;       /* under way, or NULL */
     ngx_uint_t                        busy;
+    ngx_uint_t                        singly;    /* so many jobs go alone */
 
     /* while a commit is under way */
     ngx_pool_t                       *pool;
@@ -185,7 +189,8 @@ struct ngx_http_intent_lane_s {
 
     ngx_uint_t                        njobs;
     ngx_queue_t                       claimed;
-    ngx_queue_t                       ready;
+    ngx_queue_t                       ready;     /* by nonce, then those
+                                                    without one */
     ngx_queue_t                       unsent;
     ngx_queue_t                       sent;      /* by nonce */
     ngx_queue_t                       mined;     /* deep enough */
@@ -211,6 +216,7 @@ struct ngx_http_intent_lane_s {
     /* the chain as the node last told it */
     ngx_uint_t                        rpc_ok;
     ngx_uint_t                        endpoint;
+    ngx_msec_t                        chosen_at;     /* the endpoint */
     ngx_uint_t                        poll_failures; /* in a row */
     ngx_uint_t                        rpc_failures;  /* of all other calls */
     ngx_uint_t                        batch;     /* items that go through */
@@ -220,6 +226,11 @@ struct ngx_http_intent_lane_s {
     int64_t                           pending_nonce;
     evm_u256_t                        base_fee;
     evm_u256_t                        tip;
+    evm_u256_t                        gas_price; /* where legacy */
+    ngx_uint_t                        legacy;    /* blocks have no base fee */
+    ngx_uint_t                        priced;    /* the fees are known */
+    int64_t                           moved_nonce; /* mined, as of */
+    ngx_msec_t                        moved_at;
     evm_u256_t                        funds;     /* of the signer */
     evm_u256_t                        spent;     /* at most, by what is in
                                                     flight */
@@ -228,6 +239,8 @@ struct ngx_http_intent_lane_s {
     int64_t                           top;       /* highest head seen */
     int64_t                           floor;     /* nonces below are settled */
     ngx_uint_t                        behind;    /* polls below both */
+    ngx_uint_t                        gap;       /* polls that showed one */
+    ngx_msec_t                        gap_at;
     ngx_msec_t                        head_at;
     u_char                            verify_hash[32]; /* of the head when
                                                     blocks were asked for */
@@ -239,9 +252,15 @@ struct ngx_http_intent_lane_s {
 
     ngx_http_intent_stat_t           *in_flight;
     ngx_http_intent_stat_t           *balance;
+    ngx_http_intent_stat_t           *low;       /* less than min_balance */
+    ngx_uint_t                        is_low;
+    ngx_http_intent_shared_t         *seen;      /* when somebody had it */
     ngx_http_intent_stat_t          **retries;   /* by error class */
 };
 
+
+/* says what nobody carries on, once for all lanes, when the first is opened */
+void ngx_http_intent_lane_strays(ngx_http_intent_lane_t *lane);
 
 ngx_int_t ngx_http_intent_lane_init(ngx_http_intent_lane_t *lane,
     ngx_log_t *log);
@@ -251,6 +270,11 @@ void ngx_http_intent_lane_work(ngx_http_intent_lane_t *lane);
 void ngx_http_intent_lane_post(ngx_http_intent_lane_t *lane);
 /* gives the lane up; jobs are dropped when nothing refers to them any more */
 void ngx_http_intent_lane_lose(ngx_http_intent_lane_t *lane);
+/* for health: somebody has it, this worker or another; and its balance */
+ngx_int_t ngx_http_intent_chain_health_init(ngx_conf_t *cf,
+    ngx_http_intent_lane_t *lane, ngx_str_t *labels);
+void ngx_http_intent_lane_seen(ngx_http_intent_lane_t *lane);
+void ngx_http_intent_lane_check_balance(ngx_http_intent_lane_t *lane);
 /* asks the node; j NULL, or no memory: the lane is given up */
 void ngx_http_intent_step_ask(ngx_http_intent_step_t *step,
     ngx_http_intent_jsonrpc_t *j, ngx_http_intent_jsonrpc_pt handler);
@@ -271,6 +295,9 @@ void ngx_http_intent_job_spend(ngx_http_intent_lane_t *lane,
 /* into a queue ordered by nonce */
 void ngx_http_intent_job_insert(ngx_queue_t *queue,
     ngx_http_intent_job_t *job);
+/* to be signed: with a nonce before all that have none */
+void ngx_http_intent_job_ready(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job);
 /*
  * Gives a pending intent back that has expired, or whose claim is about to;
  * 0: it has not.
@@ -280,9 +307,15 @@ ngx_uint_t ngx_http_intent_job_give_back(ngx_http_intent_lane_t *lane,
 /* a self-transfer for a nonce that nothing else will use */
 ngx_int_t ngx_http_intent_job_fill(ngx_http_intent_lane_t *lane,
     int64_t nonce);
-/* the transaction that was live is now one of the old ones */
-ngx_int_t ngx_http_intent_job_replace(ngx_http_intent_job_t *job,
+/* one more of the old ones, the newest; max_fee and cancel are the caller's */
+ngx_http_intent_old_tx_t *ngx_http_intent_job_old(ngx_http_intent_job_t *job,
     u_char hash[32]);
+/* the transaction that was live is now one of them */
+ngx_int_t ngx_http_intent_job_replace(ngx_http_intent_job_t *job);
+/* what the live transaction may cost, as it is signed; 0: more than there is */
+void ngx_http_intent_job_cost(ngx_http_intent_job_t *job, evm_u256_t *cost);
+/* was it an empty transfer in place of the intent's that was mined? */
+ngx_uint_t ngx_http_intent_job_mined_empty(ngx_http_intent_job_t *job);
 
 /* moves at most n jobs to the tail of another queue; how many */
 ngx_uint_t ngx_http_intent_jobs_move(ngx_queue_t *to, ngx_queue_t *from,
@@ -292,6 +325,35 @@ ngx_uint_t ngx_http_intent_jobs_move(ngx_queue_t *to, ngx_queue_t *from,
     ngx_queue_data(q, ngx_http_intent_job_t, queue)
 
 #define ngx_http_intent_job_is_filler(job)  ((job)->intent.id.len == 0)
+
+/* a nonce that is left over, and has been in no transaction yet */
+#define ngx_http_intent_job_is_spare(job)                                     \
+    (ngx_http_intent_job_is_filler(job) && (job)->tx.raw.len == 0)
+
+/* fees: wei for a unit of gas */
+
+/* what a new transaction is to pay, never more than max_fee */
+void ngx_http_intent_lane_market(ngx_http_intent_lane_t *lane,
+    evm_u256_t *max_fee, evm_u256_t *tip);
+/*
+ * What the next transaction of the job is to pay: at least what the market
+ * wants, and where there is one of that nonce, an eighth more than that.
+ * NGX_DECLINED: that would be more than max_fee, which is given.
+ */
+ngx_int_t ngx_http_intent_job_fees(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job, evm_u256_t *max_fee, evm_u256_t *tip);
+/*
+ * Has the job, which is in no queue, signed again with higher fees.
+ * NGX_DECLINED: they would be too high, or there is no money; it is where it
+ * was.
+ */
+ngx_int_t ngx_http_intent_job_bump(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job);
+/* after a poll: what is not mined for long, or was refused, pays more */
+void ngx_http_intent_lane_replace(ngx_http_intent_lane_t *lane);
+/* keeps in mind what fee a node asks for, where its words say so */
+void ngx_http_intent_job_demand(ngx_http_intent_job_t *job,
+    ngx_str_t *message);
 
 /* steps */
 void ngx_http_intent_lane_claim(ngx_http_intent_lane_t *lane);

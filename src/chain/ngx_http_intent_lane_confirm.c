@@ -402,12 +402,20 @@ static void
 ngx_http_intent_confirm_unmined(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job)
 {
+    evm_u256_t  cost;
+
     ngx_log_error(NGX_LOG_WARN, lane->log, 0,
                   "intent chain \"%V\": nonce %L, intent \"%V\", fell out of "
                   "block %L, it is sent again", &lane->conf->name,
                   job->tx.nonce, &job->intent.id, job->block_number);
 
+    /* and is to be paid for again */
+
+    ngx_http_intent_job_cost(job, &cost);
+    ngx_http_intent_job_spend(lane, job, &cost);
+
     job->block_number = -1;
+    job->taken_at = 0;
 
     if (ngx_http_intent_job_is_filler(job) || job->intent.block_number < 0) {
         job->recorded = 0;

@@ -8,19 +8,35 @@
 
 
 #define NGX_HTTP_INTENT_DEFAULT_TIP     1000000000      /* 1 gwei */
+#define NGX_HTTP_INTENT_FEE_BLOCKS      5
 #define NGX_HTTP_INTENT_MIN_RESEND      15000
 #define NGX_HTTP_INTENT_FORGOTTEN       5       /* polls */
+#define NGX_HTTP_INTENT_GAP             10000   /* ms */
+
+/* the item of a poll that is not in all of them */
+#define NGX_HTTP_INTENT_POLL_PENDING    5
 
 
 static void ngx_http_intent_poll_done(void *data,
     ngx_http_intent_jsonrpc_t *j, ngx_int_t rc);
+static ngx_int_t ngx_http_intent_poll_ask_fees(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_jsonrpc_t *j);
 static ngx_int_t ngx_http_intent_poll_head(ngx_http_intent_lane_t *lane,
     ngx_http_intent_jsonrpc_t *j);
 static void ngx_http_intent_poll_fees(ngx_http_intent_lane_t *lane,
+    json_t *said);
+static void ngx_http_intent_poll_history(ngx_http_intent_lane_t *lane,
     json_t *history);
+static ngx_int_t ngx_http_intent_poll_cmp(const void *one,
+    const void *two);
 static void ngx_http_intent_poll_funds(ngx_http_intent_lane_t *lane);
 static ngx_uint_t ngx_http_intent_poll_forgotten(
     ngx_http_intent_lane_t *lane);
+static ngx_int_t ngx_http_intent_poll_gap(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_jsonrpc_t *j);
+static ngx_uint_t ngx_http_intent_poll_gap_is_old(
+    ngx_http_intent_lane_t *lane);
+static int64_t ngx_http_intent_poll_lowest(ngx_http_intent_lane_t *lane);
 static void ngx_http_intent_poll_resend(ngx_http_intent_lane_t *lane);
 
 
@@ -33,11 +49,17 @@ ngx_http_intent_lane_poll(ngx_http_intent_lane_t *lane)
 
     step = &lane->poll;
 
-    if (step->rpc || !lane->poll_due) {
+    if (step->rpc
+        || !lane->poll_due
+        || ngx_http_intent_endpoint_wait(&lane->conf->endpoints))
+    {
         return;
     }
 
     lane->poll_due = 0;
+    lane->endpoint = ngx_http_intent_endpoint_keep(&lane->conf->endpoints,
+                                                   lane->endpoint,
+                                                   &lane->chosen_at);
 
     name = &lane->signer->name;
 
@@ -52,13 +74,15 @@ ngx_http_intent_lane_poll(ngx_http_intent_lane_t *lane)
         || ngx_http_intent_jsonrpc_add(j, "eth_getTransactionCount", 64,
                                        "\"%V\",\"latest\"", name)
            != NGX_OK
-        || ngx_http_intent_jsonrpc_add(j, "eth_feeHistory", 32,
-                                       "\"0x5\",\"latest\",[50]")
-           != NGX_OK
+        || ngx_http_intent_poll_ask_fees(lane, j) != NGX_OK
         || ngx_http_intent_jsonrpc_add(j, "eth_getBalance", 64,
                                        "\"%V\",\"latest\"", name)
            != NGX_OK
-        || ngx_http_intent_jsonrpc_add(j, "eth_chainId", 1, "") != NGX_OK)
+        || ngx_http_intent_jsonrpc_add(j, "eth_chainId", 1, "") != NGX_OK
+        || (ngx_http_intent_poll_gap_is_old(lane)
+            && ngx_http_intent_jsonrpc_add(j, "eth_getTransactionCount", 64,
+                                           "\"%V\",\"pending\"", name)
+               != NGX_OK))
     {
         ngx_http_intent_jsonrpc_destroy(j);
         return;
@@ -72,6 +96,19 @@ ngx_http_intent_lane_poll(ngx_http_intent_lane_t *lane)
     {
         step->rpc = NULL;
     }
+}
+
+
+static ngx_int_t
+ngx_http_intent_poll_ask_fees(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_jsonrpc_t *j)
+{
+    if (lane->legacy) {
+        return ngx_http_intent_jsonrpc_add(j, "eth_gasPrice", 1, "");
+    }
+
+    return ngx_http_intent_jsonrpc_add(j, "eth_feeHistory", 32,
+                                       "\"0x5\",\"latest\",[50]");
 }
 
 
@@ -138,6 +175,12 @@ ngx_http_intent_poll_done(void *data, ngx_http_intent_jsonrpc_t *j,
 
     lane->confirm_due = 1;
 
+    if (ngx_http_intent_poll_gap(lane, j) != NGX_OK) {
+        ngx_http_intent_lane_lose(lane);
+        return;
+    }
+
+    ngx_http_intent_lane_replace(lane);
     ngx_http_intent_poll_resend(lane);
     ngx_http_intent_lane_post(lane);
 }
@@ -148,7 +191,7 @@ ngx_http_intent_poll_head(ngx_http_intent_lane_t *lane,
     ngx_http_intent_jsonrpc_t *j)
 {
     u_char       hash[32];
-    json_t      *block;
+    json_t      *block, *fee;
     int64_t      head, nonce, id;
     evm_u256_t   base_fee, funds;
 
@@ -157,9 +200,6 @@ ngx_http_intent_poll_head(ngx_http_intent_lane_t *lane,
     if (ngx_http_intent_json_int(json_object_get(block, "number"), &head)
         != NGX_OK
         || ngx_http_intent_json_hash(json_object_get(block, "hash"), hash)
-           != NGX_OK
-        || ngx_http_intent_json_u256(json_object_get(block, "baseFeePerGas"),
-                                     &base_fee)
            != NGX_OK
         || ngx_http_intent_json_int(ngx_http_intent_jsonrpc_result(j, 1),
                                     &nonce)
@@ -174,6 +214,18 @@ ngx_http_intent_poll_head(ngx_http_intent_lane_t *lane,
         return NGX_ERROR;
     }
 
+    /* before EIP-1559 there was none */
+
+    fee = json_object_get(block, "baseFeePerGas");
+    lane->legacy = (fee == NULL || json_is_null(fee));
+
+    if (lane->legacy) {
+        evm_u256_set(&base_fee, 0);
+
+    } else if (ngx_http_intent_json_u256(fee, &base_fee) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     lane->funds = funds;
     lane->head = head;
     lane->nonce = nonce;
@@ -184,16 +236,35 @@ ngx_http_intent_poll_head(ngx_http_intent_lane_t *lane,
 }
 
 
-/* history NULL: the node does not know the method */
+/* what the node said, NULL: it does not know the method */
 
 static void
-ngx_http_intent_poll_fees(ngx_http_intent_lane_t *lane, json_t *history)
+ngx_http_intent_poll_fees(ngx_http_intent_lane_t *lane, json_t *said)
+{
+    if (!lane->legacy) {
+        ngx_http_intent_poll_history(lane, said);
+        lane->priced = 1;
+        return;
+    }
+
+    if (ngx_http_intent_json_u256(said, &lane->gas_price) == NGX_OK) {
+        lane->priced = 1;
+
+    } else if (!lane->priced) {
+
+        /* it was asked for the history, for it was not known before */
+
+        lane->poll_due = 1;
+    }
+}
+
+
+static void
+ngx_http_intent_poll_history(ngx_http_intent_lane_t *lane, json_t *history)
 {
     size_t       i, n;
     json_t      *list, *reward;
-    evm_u256_t   fee, tip;
-
-    evm_u256_set(&tip, 0);
+    evm_u256_t   fee, tip, tips[NGX_HTTP_INTENT_FEE_BLOCKS];
 
     /* one more than was asked for: that of the block to come */
 
@@ -206,23 +277,39 @@ ngx_http_intent_poll_fees(ngx_http_intent_lane_t *lane, json_t *history)
         lane->base_fee = fee;
     }
 
-    /* empty blocks say 0: the highest of the medians */
+    /*
+     * The median of the blocks' medians; empty ones say 0.  Not the highest:
+     * that would be what this lane paid itself when it was in a hurry
+     */
+
+    n = 0;
 
     json_array_foreach(json_object_get(history, "reward"), i, reward) {
 
-        if (ngx_http_intent_json_u256(json_array_get(reward, 0), &fee)
-            == NGX_OK
-            && evm_u256_cmp(&fee, &tip) > 0)
+        if (n < NGX_HTTP_INTENT_FEE_BLOCKS
+            && ngx_http_intent_json_u256(json_array_get(reward, 0), &tip)
+               == NGX_OK
+            && !evm_u256_is_zero(&tip))
         {
-            tip = fee;
+            tips[n++] = tip;
         }
     }
 
-    if (evm_u256_is_zero(&tip)) {
-        evm_u256_set(&tip, NGX_HTTP_INTENT_DEFAULT_TIP);
+    if (n == 0) {
+        evm_u256_set(&lane->tip, NGX_HTTP_INTENT_DEFAULT_TIP);
+        return;
     }
 
-    lane->tip = tip;
+    ngx_sort(tips, n, sizeof(evm_u256_t), ngx_http_intent_poll_cmp);
+
+    lane->tip = tips[n / 2];
+}
+
+
+static ngx_int_t
+ngx_http_intent_poll_cmp(const void *one, const void *two)
+{
+    return evm_u256_cmp(one, two);
 }
 
 
@@ -233,10 +320,13 @@ ngx_http_intent_poll_funds(ngx_http_intent_lane_t *lane)
     evm_u256_t  least;
 
     ngx_http_intent_stat_set(lane->balance, evm_u256_to_double(&lane->funds));
+    ngx_http_intent_lane_check_balance(lane);
 
     /* the price of doing nothing: without that, nobody's intent is to blame */
 
-    broke = evm_u256_mul_u64(&least, &lane->base_fee, 21000) == EVM_OK
+    broke = evm_u256_mul_u64(&least, lane->legacy ? &lane->gas_price
+                                                  : &lane->base_fee, 21000)
+            == EVM_OK
             && evm_u256_cmp(&lane->funds, &least) < 0;
 
     if (broke && !lane->broke) {
@@ -284,6 +374,109 @@ ngx_http_intent_poll_forgotten(ngx_http_intent_lane_t *lane)
                   &lane->signer->name);
 
     return 1;
+}
+
+
+/*
+ * Nonces that nothing of ours will use, and nobody else has: transactions
+ * that were settled fell out of the chain, or it was started anew.  A node
+ * that is behind shows the same for a while.
+ */
+
+static ngx_int_t
+ngx_http_intent_poll_gap(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_jsonrpc_t *j)
+{
+    int64_t  nonce, pending, lowest;
+
+    lowest = ngx_http_intent_poll_lowest(lane);
+
+    if (lane->nonce >= lowest || lane->head < lane->top) {
+        lane->gap = 0;
+        return NGX_OK;
+    }
+
+    if (lane->gap++ == 0) {
+        lane->gap_at = ngx_current_msec;
+    }
+
+    if (j->n <= NGX_HTTP_INTENT_POLL_PENDING
+        || ngx_http_intent_json_int(
+                 ngx_http_intent_jsonrpc_result(j,
+                                             NGX_HTTP_INTENT_POLL_PENDING),
+                 &pending)
+           != NGX_OK
+        || pending >= lowest)
+    {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, lane->log, 0,
+                  "intent chain \"%V\": it has forgotten nonces %L to %L of "
+                  "%V", &lane->conf->name, pending, lowest - 1,
+                  &lane->signer->name);
+
+    lane->gap = 0;
+
+    if (lowest == lane->store.next_nonce) {
+
+        /* none of ours is behind them */
+
+        lane->store.next_nonce = pending;
+        return NGX_OK;
+    }
+
+    for (nonce = pending; nonce < lowest; nonce++) {
+        if (ngx_http_intent_job_fill(lane, nonce) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_intent_poll_gap_is_old(ngx_http_intent_lane_t *lane)
+{
+    return lane->gap >= NGX_HTTP_INTENT_FORGOTTEN
+           && ngx_current_msec - lane->gap_at >= NGX_HTTP_INTENT_GAP;
+}
+
+
+/* nonce of the lane's jobs, or the next one */
+
+static int64_t
+ngx_http_intent_poll_lowest(ngx_http_intent_lane_t *lane)
+{
+    int64_t                 lowest;
+    ngx_uint_t              i;
+    ngx_queue_t            *q, *queues[] = {
+                                &lane->ready, &lane->save.jobs,
+                                &lane->unsent, &lane->send.jobs,
+                                &lane->sent, &lane->confirm.jobs,
+                                &lane->mined, &lane->verify.jobs,
+                                &lane->suspect, &lane->search.jobs,
+                                &lane->outcome, &lane->record.jobs };
+    ngx_http_intent_job_t  *job;
+
+    lowest = lane->store.next_nonce;
+
+    for (i = 0; i < sizeof(queues) / sizeof(queues[0]); i++) {
+
+        for (q = ngx_queue_head(queues[i]);
+             q != ngx_queue_sentinel(queues[i]);
+             q = ngx_queue_next(q))
+        {
+            job = ngx_http_intent_job(q);
+
+            if (job->tx.nonce >= 0) {
+                lowest = ngx_min(lowest, job->tx.nonce);
+            }
+        }
+    }
+
+    return lowest;
 }
 
 

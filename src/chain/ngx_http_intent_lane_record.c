@@ -15,6 +15,7 @@ static ngx_int_t ngx_http_intent_record_state(ngx_array_t *states,
     ngx_http_intent_job_t *job, u_char hash[32]);
 static void ngx_http_intent_record_done(ngx_http_intent_transition_t *t,
     ngx_int_t rc);
+static void ngx_http_intent_record_again(ngx_http_intent_step_t *step);
 static void ngx_http_intent_record_next(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job);
 
@@ -114,8 +115,14 @@ ngx_http_intent_lane_record(ngx_http_intent_lane_t *lane)
         return;
     }
 
-    n = ngx_http_intent_jobs_move(&step->jobs, &lane->outcome,
-                                  NGX_HTTP_INTENT_LANE_RECORD);
+    n = NGX_HTTP_INTENT_LANE_RECORD;
+
+    if (step->singly) {
+        step->singly--;
+        n = 1;
+    }
+
+    n = ngx_http_intent_jobs_move(&step->jobs, &lane->outcome, n);
 
     for (q = ngx_queue_head(&step->jobs);
          q != ngx_queue_sentinel(&step->jobs);
@@ -258,6 +265,11 @@ ngx_http_intent_record_done(ngx_http_intent_transition_t *t, ngx_int_t rc)
         }
     }
 
+    if (rc == NGX_ERROR && step->write.refused) {
+        ngx_http_intent_record_again(step);
+        rc = NGX_OK;
+    }
+
     ngx_http_intent_step_written(step);
 
     if (rc != NGX_OK || refused) {
@@ -274,6 +286,60 @@ ngx_http_intent_record_done(ngx_http_intent_transition_t *t, ngx_int_t rc)
     }
 
     ngx_http_intent_lane_post(lane);
+}
+
+
+/*
+ * Postgres does not take a row, nothing was written: each goes alone.  One
+ * that is refused alone is tried without what is not needed, and then left
+ * as Postgres has it, until the lane is opened again.
+ */
+
+static void
+ngx_http_intent_record_again(ngx_http_intent_step_t *step)
+{
+    ngx_uint_t               n;
+    ngx_queue_t             *q;
+    ngx_http_intent_job_t   *job;
+    ngx_http_intent_lane_t  *lane;
+
+    lane = step->lane;
+    q = NULL;
+
+    for (n = 0; !ngx_queue_empty(&step->jobs); n++) {
+        q = ngx_queue_last(&step->jobs);
+        ngx_queue_remove(q);
+        ngx_queue_insert_head(&lane->outcome, q);
+    }
+
+    step->singly += n;
+
+    if (n > 1 || step->write.transient) {
+        return;
+    }
+
+    job = ngx_http_intent_job(q);
+
+    if (!job->stripped) {
+        job->stripped = 1;
+        job->intent.gas_cost.len = 0;
+
+        if (job->intent.error.len) {
+            ngx_str_set(&job->intent.error, "its reason could not be kept");
+        }
+
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_CRIT, lane->log, 0,
+                  "intent chain \"%V\": what became of nonce %L, intent "
+                  "\"%V\", cannot be recorded, it is set aside until the lane "
+                  "is opened again", &lane->conf->name, job->tx.nonce,
+                  &job->intent.id);
+
+    step->singly--;
+    ngx_queue_remove(q);
+    ngx_http_intent_job_destroy(lane, job);
 }
 
 
@@ -313,7 +379,13 @@ ngx_http_intent_record_next(ngx_http_intent_lane_t *lane,
         job->missing = 0;
         job->block_number = -1;
         job->refused = 0;
+        job->bump = 0;
+        job->pooled = 0;
+        job->underpriced = 0;
+        job->taken_at = 0;
+        evm_u256_set(&job->least_tip, 0);
         job->tx.nonce = -1;
+        job->tx.raw.len = 0;
 
         /* its call may be known from the bytes of an empty transfer only */
 

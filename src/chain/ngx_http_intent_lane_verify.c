@@ -237,7 +237,7 @@ ngx_http_intent_verify_final(ngx_http_intent_lane_t *lane,
 
     if (job->again
         && in->attempts < lane->conf->attempts
-        && ngx_memcmp(job->mined_hash, job->tx.hash, 32) == 0)
+        && ngx_http_intent_job_mined_empty(job))
     {
 
         /* the nonce is used up, nothing has come of it */
@@ -262,7 +262,7 @@ ngx_http_intent_verify_final(ngx_http_intent_lane_t *lane,
 
     /* the empty transfer that took its place */
 
-    if (job->cancel && ngx_memcmp(job->mined_hash, job->tx.hash, 32) == 0) {
+    if (ngx_http_intent_job_mined_empty(job)) {
         ngx_http_intent_job_fail(lane, job, &in->error);
         return;
     }

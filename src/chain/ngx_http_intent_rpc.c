@@ -34,6 +34,7 @@ static void ngx_http_intent_rpc_append(ngx_http_intent_rpc_t *rpc,
     u_char *data, size_t len);
 static ngx_int_t ngx_http_intent_rpc_post_subrequest(ngx_http_request_t *sr,
     void *data, ngx_int_t rc);
+static ngx_msec_t ngx_http_intent_rpc_retry_after(ngx_http_upstream_t *u);
 static void ngx_http_intent_rpc_done(ngx_event_t *ev);
 static void ngx_http_intent_rpc_close(ngx_http_intent_rpc_t *rpc);
 static void ngx_http_intent_rpc_cancelled(ngx_event_t *ev);
@@ -120,7 +121,11 @@ ngx_http_intent_rpc_send(ngx_http_intent_rpc_t *rpc,
     rpc->deadline.log = ngx_cycle->log;
     rpc->deadline.cancelable = 1;
 
-    ngx_add_timer(&rpc->deadline, NGX_HTTP_INTENT_RPC_DEADLINE);
+    if (rpc->timeout == 0) {
+        rpc->timeout = NGX_HTTP_INTENT_RPC_DEADLINE;
+    }
+
+    ngx_add_timer(&rpc->deadline, rpc->timeout);
 
     /* there is no event that would start it */
 
@@ -521,6 +526,12 @@ ngx_http_intent_rpc_post_subrequest(ngx_http_request_t *sr, void *data,
 
     u = sr->upstream;
 
+    if (u && (rpc->status == NGX_HTTP_TOO_MANY_REQUESTS
+              || rpc->status == NGX_HTTP_SERVICE_UNAVAILABLE))
+    {
+        rpc->retry_after = ngx_http_intent_rpc_retry_after(u);
+    }
+
     if (u && rpc->status == NGX_HTTP_OK) {
 
         if (u->buffering ? (u->pipe && u->pipe->length > 0)
@@ -550,6 +561,52 @@ ngx_http_intent_rpc_post_subrequest(ngx_http_request_t *sr, void *data,
     ngx_post_event(&rpc->done, &ngx_posted_events);
 
     return NGX_OK;
+}
+
+
+/* RFC 9110, 10.2.3: seconds, or a date; ms */
+
+static ngx_msec_t
+ngx_http_intent_rpc_retry_after(ngx_http_upstream_t *u)
+{
+    time_t            t;
+    ngx_int_t         n;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    part = &u->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return 0;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len == sizeof("Retry-After") - 1
+            && ngx_strncasecmp(h[i].key.data, (u_char *) "Retry-After",
+                               sizeof("Retry-After") - 1)
+               == 0)
+        {
+            break;
+        }
+    }
+
+    n = ngx_atoi(h[i].value.data, h[i].value.len);
+
+    if (n == NGX_ERROR) {
+        t = ngx_parse_http_time(h[i].value.data, h[i].value.len);
+        n = (t == NGX_ERROR) ? 0 : ngx_max(t - ngx_time(), 0);
+    }
+
+    return (ngx_msec_t) ngx_min(n, 86400) * 1000;
 }
 
 
@@ -653,10 +710,11 @@ ngx_http_intent_rpc_late(ngx_event_t *ev)
     rpc = ngx_http_get_module_ctx(r->main, ngx_http_intent_chain_module);
 
     ngx_log_error(NGX_LOG_ERR, ev->log, 0,
-                  "intent rpc \"%V\" did not end in %d ms, it is given up",
-                  rpc->uri, NGX_HTTP_INTENT_RPC_DEADLINE);
+                  "intent rpc \"%V\" did not end in %M ms, it is given up",
+                  rpc->uri, rpc->timeout);
 
     rpc->rc = NGX_ERROR;
+    rpc->late = 1;
 
     if (rpc->handler) {
         rpc->handler(rpc->data, rpc);

@@ -27,15 +27,24 @@
 
 typedef struct {
     ngx_str_t                  uri;
+    ngx_uint_t                 weight;
     ngx_http_conf_ctx_t       *ctx;         /* of the server it is in */
     ngx_uint_t                 line;
     ngx_str_t                  file;
 
+    ngx_array_t               *peers;       /* all of the chain, this too */
+    ngx_str_t                  chain;
+    uint64_t                   chain_id;
+
+    ngx_http_intent_shared_t  *health;
+
     ngx_http_intent_stat_t    *ok;
     ngx_http_intent_stat_t    *failed;      /* no usable answer */
     ngx_http_intent_stat_t    *refused;     /* JSON-RPC errors */
+    ngx_http_intent_stat_t    *limited;     /* too many requests */
     ngx_http_intent_stat_t    *seconds;
     ngx_http_intent_stat_t    *head;
+    ngx_http_intent_stat_t    *breaker;
 } ngx_http_intent_rpc_endpoint_t;
 
 
@@ -48,7 +57,11 @@ struct ngx_http_intent_rpc_s {
     ngx_pool_t                *pool;
     ngx_int_t                  rc;          /* NGX_OK: a whole answer */
     ngx_uint_t                 status;      /* of HTTP; 0: none came */
+    ngx_msec_t                 retry_after; /* as the node asks; 0: it does not */
     ngx_str_t                  body;
+
+    /* what the caller may set: ms for the call as a whole; 0: the above */
+    ngx_msec_t                 timeout;
 
     /* private */
     ngx_queue_t                queue;
@@ -63,6 +76,7 @@ struct ngx_http_intent_rpc_s {
     ngx_event_t                done;
     ngx_event_t                deadline;
     size_t                     size;        /* of body.data */
+    unsigned                   late:1;      /* given up */
     unsigned                   overflow:1;
     unsigned                   no_memory:1;
 };
@@ -105,7 +119,9 @@ typedef struct ngx_http_intent_jsonrpc_s  ngx_http_intent_jsonrpc_t;
 
 /*
  * rc NGX_OK: every item has an answer, a result or an error; NGX_ERROR: there
- * is no usable answer, reason says why.
+ * is no usable answer, reason says why.  A node that says "too many requests",
+ * or that it does not know a method that cannot be done without, to any of
+ * the items has not given a usable answer.
  */
 typedef void (*ngx_http_intent_jsonrpc_pt)(void *data,
     ngx_http_intent_jsonrpc_t *j, ngx_int_t rc);
@@ -115,10 +131,17 @@ struct ngx_http_intent_jsonrpc_s {
     ngx_pool_t                      *pool;
     ngx_uint_t                       n;
     ngx_str_t                        reason;
+    ngx_http_intent_rpc_endpoint_t  *endpoint;  /* that was asked */
 
     /* private */
-    ngx_http_intent_rpc_endpoint_t  *endpoint;
+    ngx_array_t                      methods;   /* of const char * */
     ngx_array_t                      body;      /* of u_char */
+    ngx_uint_t                       head_item; /* + 1; 0: not asked for */
+    ngx_uint_t                       chain_item; /* + 1 */
+    int64_t                          best;      /* head known when asked */
+    const char                      *lacks;     /* a method */
+    unsigned                         limited:1; /* too many requests */
+    unsigned                         probe:1;
     json_t                          *root;
     json_t                         **answers;
     ngx_uint_t                       first_id;
@@ -131,8 +154,8 @@ struct ngx_http_intent_jsonrpc_s {
 ngx_http_intent_jsonrpc_t *ngx_http_intent_jsonrpc_create(void);
 
 /*
- * Adds an item; params is the inside of the brackets, made as
- * ngx_sprintf() does with at most size bytes.  NGX_ERROR: no memory.
+ * Adds an item; method is static, params is the inside of the brackets, made
+ * as ngx_sprintf() does with at most size bytes.  NGX_ERROR: no memory.
  */
 ngx_int_t ngx_http_intent_jsonrpc_add(ngx_http_intent_jsonrpc_t *j,
     const char *method, size_t size, const char *params, ...);

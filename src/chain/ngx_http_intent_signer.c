@@ -14,8 +14,6 @@
 #define NGX_HTTP_INTENT_KEY_TEXT  256
 
 
-static ngx_int_t ngx_http_intent_signer_read(ngx_conf_t *cf, ngx_str_t *path,
-    u_char *text, size_t *len);
 static ngx_int_t ngx_http_intent_signer_parse(u_char *text, size_t len,
     u_char key[EVM_KEY_LEN]);
 static u_char *ngx_http_intent_signer_page(ngx_conf_t *cf);
@@ -53,19 +51,11 @@ ngx_http_intent_signer_key_file(ngx_conf_t *cf, ngx_str_t *path)
     ngx_int_t                  rc;
     ngx_http_intent_signer_t  *signer;
 
-    signer = ngx_pcalloc(cf->pool, sizeof(ngx_http_intent_signer_t));
-    if (signer == NULL) {
-        return NULL;
-    }
+    signer = ngx_http_intent_signer_create(cf);
 
-    signer->key = ngx_http_intent_signer_page(cf);
-    if (signer->key == NULL) {
-        return NULL;
-    }
-
-    if (ngx_http_intent_signer_init(cf->log) != NGX_OK
-        || ngx_conf_full_name(cf->cycle, path, 1) != NGX_OK
-        || ngx_http_intent_signer_read(cf, path, text, &len) != NGX_OK)
+    if (signer == NULL
+        || ngx_http_intent_signer_read(cf, path, 1, text, sizeof(text), &len)
+           != NGX_OK)
     {
         return NULL;
     }
@@ -74,35 +64,69 @@ ngx_http_intent_signer_key_file(ngx_conf_t *cf, ngx_str_t *path)
 
     evm_wipe(text, sizeof(text));
 
-    if (rc != NGX_OK
-        || evm_key_address(signer->key, signer->address) != EVM_OK)
-    {
+    if (rc != NGX_OK || ngx_http_intent_signer_finish(cf, signer) != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "key file \"%V\" does not hold a private key: "
                            "64 hexadecimal digits are expected", path);
         return NULL;
     }
 
-    signer->name.len = EVM_ADDRESS_STR_LEN;
-    signer->name.data = ngx_pnalloc(cf->pool, EVM_ADDRESS_STR_LEN);
-    if (signer->name.data == NULL) {
+    return signer;
+}
+
+
+ngx_http_intent_signer_t *
+ngx_http_intent_signer_create(ngx_conf_t *cf)
+{
+    ngx_http_intent_signer_t  *signer;
+
+    signer = ngx_pcalloc(cf->pool, sizeof(ngx_http_intent_signer_t));
+    if (signer == NULL) {
         return NULL;
     }
 
-    evm_address_format(signer->address, (char *) signer->name.data);
+    signer->key = ngx_http_intent_signer_page(cf);
+
+    if (signer->key == NULL
+        || ngx_http_intent_signer_init(cf->log) != NGX_OK)
+    {
+        return NULL;
+    }
 
     return signer;
 }
 
 
-static ngx_int_t
-ngx_http_intent_signer_read(ngx_conf_t *cf, ngx_str_t *path, u_char *text,
-    size_t *len)
+ngx_int_t
+ngx_http_intent_signer_finish(ngx_conf_t *cf, ngx_http_intent_signer_t *signer)
+{
+    signer->name.len = EVM_ADDRESS_STR_LEN;
+    signer->name.data = ngx_pnalloc(cf->pool, EVM_ADDRESS_STR_LEN);
+
+    if (signer->name.data == NULL
+        || evm_key_address(signer->key, signer->address) != EVM_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    evm_address_format(signer->address, (char *) signer->name.data);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_intent_signer_read(ngx_conf_t *cf, ngx_str_t *path,
+    ngx_uint_t secret, u_char *text, size_t size, size_t *len)
 {
     ssize_t          n;
     ngx_fd_t         fd;
     ngx_int_t        rc;
     ngx_file_info_t  fi;
+
+    if (ngx_conf_full_name(cf->cycle, path, 1) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     fd = ngx_open_file(path->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
 
@@ -120,14 +144,14 @@ ngx_http_intent_signer_read(ngx_conf_t *cf, ngx_str_t *path, u_char *text,
         goto done;
     }
 
-    if (ngx_file_access(&fi) & 0077) {
+    if (secret && (ngx_file_access(&fi) & 0077)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "key file \"%V\" can be read by others, "
                            "make it \"chmod 600\"", path);
         goto done;
     }
 
-    n = read(fd, text, NGX_HTTP_INTENT_KEY_TEXT);
+    n = read(fd, text, size);
 
     if (n == -1) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,

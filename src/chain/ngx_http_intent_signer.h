@@ -27,6 +27,22 @@ ngx_int_t ngx_http_intent_signer_init(ngx_log_t *log);
 ngx_http_intent_signer_t *ngx_http_intent_signer_key_file(ngx_conf_t *cf,
     ngx_str_t *path);
 
+/*
+ * Reads "keystore=", which the text in password_file opens: a version 3 file
+ * as geth makes it.  NULL: an [emerg] was logged.
+ */
+ngx_http_intent_signer_t *ngx_http_intent_signer_keystore(ngx_conf_t *cf,
+    ngx_str_t *path, ngx_str_t *password_file);
+
+/* the parts of the two above: a signer with room for its key; what the key is
+ * known by, NGX_ERROR where it is none; a file, secret 1: if nobody else can
+ * read it, else an [emerg] was logged */
+ngx_http_intent_signer_t *ngx_http_intent_signer_create(ngx_conf_t *cf);
+ngx_int_t ngx_http_intent_signer_finish(ngx_conf_t *cf,
+    ngx_http_intent_signer_t *signer);
+ngx_int_t ngx_http_intent_signer_read(ngx_conf_t *cf, ngx_str_t *path,
+    ngx_uint_t secret, u_char *text, size_t size, size_t *len);
+
 /* keeps the key out of swap; locks are not inherited by workers */
 void ngx_http_intent_signer_lock(ngx_http_intent_signer_t *signer);
 

@@ -9,6 +9,9 @@
 
 #define NGX_HTTP_INTENT_METRICS_DOUBLE_LEN  32
 
+#define NGX_HTTP_INTENT_METRICS_BREAKER     "intent_rpc_breaker_state"
+#define NGX_HTTP_INTENT_METRICS_HEAD        "intent_chain_head_block"
+
 /* integers up to here are exact in a double, and written without exponent */
 #define NGX_HTTP_INTENT_METRICS_EXACT       1e15
 
@@ -42,6 +45,8 @@ static double ngx_http_intent_metrics_decimal(ngx_str_t *s);
 
 static ngx_int_t ngx_http_intent_metrics_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_intent_stub_status_handler(ngx_http_request_t *r);
+static size_t ngx_http_intent_metrics_nodes_size(void);
+static u_char *ngx_http_intent_metrics_nodes(u_char *p);
 static double ngx_http_intent_metrics_reached(
     ngx_http_intent_metrics_main_conf_t *immcf, ngx_uint_t status);
 static ngx_int_t ngx_http_intent_metrics_send(ngx_http_request_t *r,
@@ -304,8 +309,8 @@ ngx_http_intent_stub_status_handler(ngx_http_request_t *r)
         return NGX_HTTP_NOT_ALLOWED;
     }
 
-    b = ngx_create_temp_buf(r->pool,
-                            sizeof("Active intents:  \n"
+    b = ngx_create_temp_buf(r->pool, ngx_http_intent_metrics_nodes_size()
+                            + sizeof("Active intents:  \n"
                                    "submitted success failed expired "
                                    "cancelled\n      \n"
                                    "Pending:  Executing:  \n")
@@ -347,9 +352,83 @@ ngx_http_intent_stub_status_handler(ngx_http_request_t *r)
     b->last = ngx_sprintf(b->last, "Pending: %.0f Executing: %.0f \n",
                           pending, executing);
 
+    b->last = ngx_http_intent_metrics_nodes(b->last);
+
     ngx_str_set(&r->headers_out.content_type, "text/plain");
 
     return ngx_http_intent_metrics_send(r, b);
+}
+
+
+/* the chain nodes, from what the chain room counts of them */
+
+static size_t
+ngx_http_intent_metrics_nodes_size(void)
+{
+    size_t                    size;
+    ngx_uint_t                i;
+    ngx_array_t              *stats;
+    ngx_http_intent_stat_t  **st;
+
+    size = 0;
+    stats = ngx_http_intent_stats();
+    st = stats->elts;
+
+    for (i = 0; i < stats->nelts; i++) {
+        if (ngx_strcmp(st[i]->family.data,
+                       NGX_HTTP_INTENT_METRICS_BREAKER) == 0)
+        {
+            size += st[i]->labels.len + sizeof("Node  half-open head \n")
+                    + NGX_HTTP_INTENT_METRICS_DOUBLE_LEN;
+        }
+    }
+
+    return size;
+}
+
+
+static u_char *
+ngx_http_intent_metrics_nodes(u_char *p)
+{
+    static char  *states[] = { "closed", "half-open", "open" };
+
+    double                    head;
+    ngx_uint_t                i, n, state;
+    ngx_array_t              *stats;
+    ngx_http_intent_stat_t  **st;
+
+    stats = ngx_http_intent_stats();
+    st = stats->elts;
+
+    for (i = 0; i < stats->nelts; i++) {
+
+        if (ngx_strcmp(st[i]->family.data, NGX_HTTP_INTENT_METRICS_BREAKER)
+            != 0)
+        {
+            continue;
+        }
+
+        head = 0;
+
+        for (n = 0; n < stats->nelts; n++) {
+            if (ngx_strcmp(st[n]->family.data, NGX_HTTP_INTENT_METRICS_HEAD)
+                == 0
+                && st[n]->labels.len == st[i]->labels.len
+                && ngx_memcmp(st[n]->labels.data, st[i]->labels.data,
+                              st[i]->labels.len)
+                   == 0)
+            {
+                head = ngx_http_intent_stat_value(st[n]);
+            }
+        }
+
+        state = (ngx_uint_t) ngx_http_intent_stat_value(st[i]);
+
+        p = ngx_sprintf(p, "Node %V %s head %.0f \n", &st[i]->labels,
+                        states[ngx_min(state, 2)], head);
+    }
+
+    return p;
 }
 
 
