@@ -445,11 +445,11 @@ param "a" does not fit argument 1 of call: it is of type "bytes" and should fit 
 invalid "1" for argument 1 of call, it should be a param like "$name", or a literal, which must be true or false
 
 
-=== TEST 51: $user is a string
+=== TEST 51: $user is a string or an address
 --- type
-        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa function="f(address)" args=$user;
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa function="f(uint256)" args=$user;
 --- emerg
-"$user" does not fit argument 1 of call, it should be used where the function takes a string
+"$user" does not fit argument 1 of call, it should be used where the function takes a string or an address
 
 
 === TEST 52: $deadline is not an amount
@@ -656,7 +656,7 @@ invalid "gas=20999" of call
 --- params
 {"a":1.5}
 --- faults
-/params/a X a must be a whole number, in a string of decimal digits
+/params/a X a must be a whole number, in a string of decimal digits, for a JSON number with a fraction or an exponent is not exact everywhere
 
 
 === TEST 75: a number with leading zeros
@@ -916,7 +916,7 @@ invalid "gas=20999" of call
 --- params
 {"a":1.5}
 --- faults
-/params/a X a must be a number like "1.5" with at most 2 places, in a string of decimal digits
+/params/a X a must be a number like "1.5" with at most 2 places, in a string of decimal digits, for a JSON number with a fraction or an exponent is not exact everywhere
 
 
 === TEST 101: a decimal below its min
@@ -1218,3 +1218,122 @@ invalid "gas=20999" of call
 {"a":"-1"}
 --- faults
 /params/a X a must be positive
+
+
+=== TEST 130: a JSON number with a point, though it is a whole one
+--- type
+        param  a  uint256;
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1;
+--- params
+{"a":5.0}
+--- faults
+/params/a X a must be a whole number, in a string of decimal digits, for a JSON number with a fraction or an exponent is not exact everywhere
+
+
+=== TEST 131: a JSON number with an exponent
+--- type
+        param  a  int256;
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1;
+--- params
+{"a":1e3}
+--- faults
+/params/a X a must be a whole number, in a string of decimal digits, for a JSON number with a fraction or an exponent is not exact everywhere
+
+
+=== TEST 132: a null, though the param is optional
+--- type
+        param  a  uint256  optional;
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1;
+--- params
+{"a":null}
+--- faults
+/params/a X a must be a whole number, in a string of decimal digits
+
+
+=== TEST 133: a word of an enum stands there once
+--- type
+        param  a  enum=a|b|a;
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1;
+--- emerg
+invalid type "enum=a|b|a" of param "a", it should have each of its words once
+
+
+=== TEST 134: a word of an enum is UTF-8
+--- type eval
+"        param  a  enum=a|\xff;
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1;
+"
+--- emerg
+of param "a", its words should be valid UTF-8
+
+
+=== TEST 135: a label is UTF-8
+--- type eval
+"        label  \xff;
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1;
+"
+--- emerg
+"label" directive is not valid UTF-8, it should be
+
+
+=== TEST 136: a param is not called nonce
+--- type
+        param  nonce  uint256;
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1;
+--- emerg
+param cannot be called "nonce", for "$nonce" in a call means something else
+
+
+=== TEST 137: $nonce is not an amount
+--- type
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=$nonce;
+--- emerg
+"$nonce" does not fit value= of call, it should be used where the function takes a uint256
+
+
+=== TEST 138: $signature is bytes
+--- type
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa function="f(string)" args=$signature;
+--- emerg
+"$signature" does not fit argument 1 of call, it should be used where the function takes bytes
+
+
+=== TEST 139: what is signed is taken by a call
+--- type
+        param  a  uint256;
+        call   to=$user function="f(address,uint64,uint256,bytes)" args=$user,$nonce,$deadline,$signature;
+--- params
+{"a":"1"}
+--- kept
+{"a":"1"}
+
+
+=== TEST 140: two types whose structs have one name cannot both be signed
+--- intent_types
+    intent_type x { call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1; }
+    intent_type X { call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1; }
+--- api_more
+            intent_signature  optional;
+--- emerg
+cannot be told apart by a signature, as intent_signature in
+
+
+=== TEST 141: they can be, where nothing is signed
+--- intent_types
+    intent_type x { call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1; }
+    intent_type X { call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1; }
+--- request
+POST /api/intents
+{"type":"X","params":{}}
+--- more_headers
+Content-Type: application/json
+--- error_code: 202
+
+
+=== TEST 142: a struct is not called as the domain is
+--- intent_types
+    intent_type eIP712Domain { call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1; }
+--- api_more
+            intent_signature  required;
+--- emerg
+for its struct would be that of the domain; it should have another name

@@ -43,7 +43,7 @@ add_block_preprocessor(sub {
 });
 
 my %title = (400 => 'Bad Request', 403 => 'Forbidden', 404 => 'Not Found',
-             405 => 'Method Not Allowed', 413 => 'Content Too Large',
+             401 => 'Unauthorized', 405 => 'Method Not Allowed', 409 => 'Conflict', 413 => 'Content Too Large',
              415 => 'Unsupported Media Type');
 
 add_response_body_check(sub {
@@ -325,7 +325,7 @@ the body must be application/json
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"userId":""}
 --- error_code: 400
 --- faults
-/userId userId must be a string of 1 to 256 bytes
+/userId userId must be a string of 1 to 256 characters
 
 
 === TEST 30: userId is a string
@@ -333,22 +333,22 @@ the body must be application/json
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"userId":7}
 --- error_code: 400
 --- faults
-/userId userId must be a string of 1 to 256 bytes
+/userId userId must be a string of 1 to 256 characters
 
 
 === TEST 31: userId is not too long
---- post
-{"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"userId":"uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu"}
+--- post eval
+'{"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"userId":"' . "\xc3\xa4" x 257 . '"}'
 --- error_code: 400
 --- faults
-/userId userId must be a string of 1 to 256 bytes
+/userId userId must be a string of 1 to 256 characters
 
 
-=== TEST 32: userId may be as long as that
---- post
-{"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"userId":"uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu"}
---- kept
-{"userId":"uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu"}
+=== TEST 32: userId may be as long as that, in characters
+--- post eval
+'{"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"userId":"' . "\xf0\x9f\x98\x80" x 256 . '"}'
+--- kept eval
+'{"userId":"' . '\ud83d\ude00' x 256 . '"}' 
 
 
 === TEST 33: expiresAt "2099-01-31T09:00:00Z"
@@ -365,28 +365,44 @@ the body must be application/json
 {"expiresAt":"2096-02-29T18:29:59.123Z"}
 
 
-=== TEST 35: expiresAt "2098-12-31T23:59:60-00:30"
+=== TEST 35: expiresAt "2098-12-31T23:59:60-00:30" is no time
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":"2098-12-31T23:59:60-00:30"}
+--- error_code: 400
+--- faults
+/expiresAt expiresAt must be a time like "2030-01-31T09:00:00Z" (RFC 3339) or Unix seconds
+
+
+=== TEST 36: expiresAt "9999-12-31T00:00:00Z" is no time
+--- post
+{"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":"9999-12-31T00:00:00Z"}
+--- error_code: 400
+--- faults
+/expiresAt expiresAt must be a time like "2030-01-31T09:00:00Z" (RFC 3339) or Unix seconds
+
+
+=== TEST 37: expiresAt 4.1024448e9
+--- post
+{"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":4.1024448e9}
 --- kept
-{"expiresAt":"2099-01-01T00:30:00.000Z"}
+{"expiresAt":"2100-01-01T00:00:00.000Z"}
 
 
-=== TEST 36: expiresAt 253402300799
+=== TEST 38: expiresAt 253402300799
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":253402300799}
 --- kept
 {"expiresAt":"9999-12-31T23:59:59.000Z"}
 
 
-=== TEST 37: expiresAt 4102444800
+=== TEST 39: expiresAt 4102444800
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":4102444800}
 --- kept
 {"expiresAt":"2100-01-01T00:00:00.000Z"}
 
 
-=== TEST 38: expiresAt "2020-01-31T09:00:00Z" has passed
+=== TEST 40: expiresAt "2020-01-31T09:00:00Z" has passed
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":"2020-01-31T09:00:00Z"}
 --- error_code: 400
@@ -394,7 +410,7 @@ the body must be application/json
 /expiresAt expiresAt must be in the future
 
 
-=== TEST 39: expiresAt 0 has passed
+=== TEST 41: expiresAt 0 has passed
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":0}
 --- error_code: 400
@@ -402,7 +418,7 @@ the body must be application/json
 /expiresAt expiresAt must be in the future
 
 
-=== TEST 40: expiresAt 1606000000 has passed
+=== TEST 42: expiresAt 1606000000 has passed
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":1606000000}
 --- error_code: 400
@@ -410,7 +426,7 @@ the body must be application/json
 /expiresAt expiresAt must be in the future
 
 
-=== TEST 41: expiresAt "tomorrow" is no time
+=== TEST 43: expiresAt "tomorrow" is no time
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":"tomorrow"}
 --- error_code: 400
@@ -418,7 +434,7 @@ the body must be application/json
 /expiresAt expiresAt must be a time like "2030-01-31T09:00:00Z" (RFC 3339) or Unix seconds
 
 
-=== TEST 42: expiresAt "2099-02-29T09:00:00Z" is no time
+=== TEST 44: expiresAt "2099-02-29T09:00:00Z" is no time
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":"2099-02-29T09:00:00Z"}
 --- error_code: 400
@@ -426,7 +442,7 @@ the body must be application/json
 /expiresAt expiresAt must be a time like "2030-01-31T09:00:00Z" (RFC 3339) or Unix seconds
 
 
-=== TEST 43: expiresAt "2099-01-31 09:00:00Z" is no time
+=== TEST 45: expiresAt "2099-01-31 09:00:00Z" is no time
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":"2099-01-31 09:00:00Z"}
 --- error_code: 400
@@ -434,7 +450,7 @@ the body must be application/json
 /expiresAt expiresAt must be a time like "2030-01-31T09:00:00Z" (RFC 3339) or Unix seconds
 
 
-=== TEST 44: expiresAt "2099-01-31T09:00:00" is no time
+=== TEST 46: expiresAt "2099-01-31T09:00:00" is no time
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":"2099-01-31T09:00:00"}
 --- error_code: 400
@@ -442,7 +458,7 @@ the body must be application/json
 /expiresAt expiresAt must be a time like "2030-01-31T09:00:00Z" (RFC 3339) or Unix seconds
 
 
-=== TEST 45: expiresAt "2099-01-31T24:00:00Z" is no time
+=== TEST 47: expiresAt "2099-01-31T24:00:00Z" is no time
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":"2099-01-31T24:00:00Z"}
 --- error_code: 400
@@ -450,7 +466,7 @@ the body must be application/json
 /expiresAt expiresAt must be a time like "2030-01-31T09:00:00Z" (RFC 3339) or Unix seconds
 
 
-=== TEST 46: expiresAt "2099-01-31T09:00:00.Z" is no time
+=== TEST 48: expiresAt "2099-01-31T09:00:00.Z" is no time
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":"2099-01-31T09:00:00.Z"}
 --- error_code: 400
@@ -458,7 +474,7 @@ the body must be application/json
 /expiresAt expiresAt must be a time like "2030-01-31T09:00:00Z" (RFC 3339) or Unix seconds
 
 
-=== TEST 47: expiresAt "2099-13-01T09:00:00Z" is no time
+=== TEST 49: expiresAt "2099-13-01T09:00:00Z" is no time
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":"2099-13-01T09:00:00Z"}
 --- error_code: 400
@@ -466,7 +482,7 @@ the body must be application/json
 /expiresAt expiresAt must be a time like "2030-01-31T09:00:00Z" (RFC 3339) or Unix seconds
 
 
-=== TEST 48: expiresAt "9999-12-31T23:59:59-01:00" is no time
+=== TEST 50: expiresAt "9999-12-31T23:59:59-01:00" is no time
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":"9999-12-31T23:59:59-01:00"}
 --- error_code: 400
@@ -474,7 +490,7 @@ the body must be application/json
 /expiresAt expiresAt must be a time like "2030-01-31T09:00:00Z" (RFC 3339) or Unix seconds
 
 
-=== TEST 49: expiresAt 253402300800 is no time
+=== TEST 51: expiresAt 253402300800 is no time
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":253402300800}
 --- error_code: 400
@@ -482,7 +498,7 @@ the body must be application/json
 /expiresAt expiresAt must be a time like "2030-01-31T09:00:00Z" (RFC 3339) or Unix seconds
 
 
-=== TEST 50: expiresAt -1 is no time
+=== TEST 52: expiresAt -1 is no time
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":-1}
 --- error_code: 400
@@ -490,7 +506,7 @@ the body must be application/json
 /expiresAt expiresAt must be a time like "2030-01-31T09:00:00Z" (RFC 3339) or Unix seconds
 
 
-=== TEST 51: expiresAt 4102444800.5 is no time
+=== TEST 53: expiresAt 4102444800.5 is no time
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":4102444800.5}
 --- error_code: 400
@@ -498,7 +514,7 @@ the body must be application/json
 /expiresAt expiresAt must be a time like "2030-01-31T09:00:00Z" (RFC 3339) or Unix seconds
 
 
-=== TEST 52: expiresAt null is no time
+=== TEST 54: expiresAt null is no time
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":null}
 --- error_code: 400
@@ -506,7 +522,7 @@ the body must be application/json
 /expiresAt expiresAt must be a time like "2030-01-31T09:00:00Z" (RFC 3339) or Unix seconds
 
 
-=== TEST 53: expiresAt true is no time
+=== TEST 55: expiresAt true is no time
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":true}
 --- error_code: 400
@@ -514,7 +530,7 @@ the body must be application/json
 /expiresAt expiresAt must be a time like "2030-01-31T09:00:00Z" (RFC 3339) or Unix seconds
 
 
-=== TEST 54: a nonce
+=== TEST 56: a nonce
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"nonce":1}
 --- error_code: 400
@@ -522,7 +538,7 @@ the body must be application/json
 /nonce signatures are not enabled here
 
 
-=== TEST 55: a signature
+=== TEST 57: a signature
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"signature":"0x"}
 --- error_code: 400
@@ -530,7 +546,7 @@ the body must be application/json
 /signature signatures are not enabled here
 
 
-=== TEST 56: a member that is not known
+=== TEST 58: a member that is not known
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"amount":1}
 --- error_code: 400
@@ -538,7 +554,7 @@ the body must be application/json
 /amount unknown member "amount"
 
 
-=== TEST 57: a member that is not known, escaped
+=== TEST 59: a member that is not known, escaped
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"a~/\"\u0007":1}
 --- error_code: 400
@@ -546,7 +562,7 @@ the body must be application/json
 /a~0~1" unknown member "a~/""
 
 
-=== TEST 58: no members
+=== TEST 60: no members
 --- post
 {}
 --- error_code: 400
@@ -556,7 +572,7 @@ the body must be application/json
 /params is required
 
 
-=== TEST 59: no type
+=== TEST 61: no type
 --- post
 {"params":{}}
 --- error_code: 400
@@ -565,7 +581,7 @@ the body must be application/json
 /type is required
 
 
-=== TEST 60: no params
+=== TEST 62: no params
 --- post
 {"type":"transfer"}
 --- error_code: 400
@@ -574,7 +590,7 @@ the body must be application/json
 /params is required
 
 
-=== TEST 61: a type that is not known
+=== TEST 63: a type that is not known
 --- post
 {"type":"swap","params":{"a":1}}
 --- error_code: 400
@@ -582,7 +598,7 @@ the body must be application/json
 /type unknown type "swap"
 
 
-=== TEST 62: a type that is a number
+=== TEST 64: a type that is a number
 --- post
 {"type":1,"params":{}}
 --- error_code: 400
@@ -590,7 +606,7 @@ the body must be application/json
 /type type must be a string
 
 
-=== TEST 63: no param
+=== TEST 65: no param
 --- post
 {"type":"transfer","params":{}}
 --- error_code: 400
@@ -600,7 +616,7 @@ the body must be application/json
 /params/amount is required
 
 
-=== TEST 64: an amount of zero
+=== TEST 66: an amount of zero
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"0"}}
 --- error_code: 400
@@ -608,7 +624,7 @@ the body must be application/json
 /params/amount Transfer amount must be positive
 
 
-=== TEST 65: every fault of a body
+=== TEST 67: every fault of a body
 --- post
 {"type":"transfer","params":{"amount":"0","x":1},"chain":"main","expiresAt":1,"y":2}
 --- error_code: 400
@@ -622,7 +638,7 @@ the body must be application/json
 /y unknown member "y"
 
 
-=== TEST 66: there is an end to telling faults
+=== TEST 68: there is an end to telling faults
 --- post eval
 '{"type":"transfer","params":{' . CORE::join(',', map { "\"p$_\":1" } 1 .. 500) . '}}'
 --- error_code: 400
@@ -631,7 +647,7 @@ the body must be application/json
 . CORE::join '', map { "/params/p$_ Transfer has no param \"p$_\"\n" } 1 .. 97
 
 
-=== TEST 67: an empty body
+=== TEST 69: an empty body
 --- request
 POST /api/intents
 --- more_headers
@@ -642,7 +658,9 @@ Content-Length: 0
  the body is empty, it must be a JSON object
 
 
-=== TEST 68: an array
+=== TEST 70: an array, where none is taken
+--- api_more
+intent_batch 0;
 --- post
 [{"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"}}]
 --- error_code: 400
@@ -650,7 +668,7 @@ Content-Length: 0
  the body must be a JSON object
 
 
-=== TEST 69: a number
+=== TEST 71: a number
 --- post
 5
 --- error_code: 400
@@ -658,7 +676,7 @@ Content-Length: 0
  the body cannot be read as JSON: '[' or '{' expected near '5', at line 1, column 1 (byte 1)
 
 
-=== TEST 70: something after the body
+=== TEST 72: something after the body
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"}} x
 --- error_code: 400
@@ -666,7 +684,7 @@ Content-Length: 0
  the body cannot be read as JSON: end of file expected near 'x', at line 1, column 102 (byte 102)
 
 
-=== TEST 71: a member twice
+=== TEST 73: a member twice
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"type":"transfer"}
 --- error_code: 400
@@ -674,7 +692,7 @@ Content-Length: 0
  the body cannot be read as JSON: duplicate object key near '"type"', at line 1, column 106 (byte 106)
 
 
-=== TEST 72: a param twice
+=== TEST 74: a param twice
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5","amount":"6"}}
 --- error_code: 400
@@ -682,7 +700,7 @@ Content-Length: 0
  the body cannot be read as JSON: duplicate object key near '"amount"', at line 1, column 107 (byte 107)
 
 
-=== TEST 73: a fault in the third line
+=== TEST 75: a fault in the third line
 --- post
 {
 
@@ -692,7 +710,7 @@ Content-Length: 0
  the body cannot be read as JSON: invalid token near 'x', at line 3, column 8 (byte 11)
 
 
-=== TEST 74: a real number that is too large
+=== TEST 76: a real number that is too large
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":1e400}}
 --- error_code: 400
@@ -700,7 +718,7 @@ Content-Length: 0
  the body cannot be read as JSON: real number overflow near '1e400', at line 1, column 100 (byte 100)
 
 
-=== TEST 75: an integer that is too large for JSON
+=== TEST 77: an integer that is too large for JSON
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":18446744073709551616}}
 --- error_code: 400
@@ -708,7 +726,7 @@ Content-Length: 0
  the body cannot be read as JSON: too big integer near '18446744073709551616', at line 1, column 115 (byte 115)
 
 
-=== TEST 76: a NUL character
+=== TEST 78: a NUL character
 --- post
 {"type":"\u0000"}
 --- error_code: 400
@@ -716,7 +734,7 @@ Content-Length: 0
  the body cannot be read as JSON: \u0000 is not allowed, at line 1, column 16 (byte 16)
 
 
-=== TEST 77: a NUL byte
+=== TEST 79: a NUL byte
 --- post eval
 "{\"a\":\0}"
 --- error_code: 400
@@ -724,7 +742,7 @@ Content-Length: 0
  the body cannot be read as JSON: a NUL byte, at line 1, column 6 (byte 6)
 
 
-=== TEST 78: invalid UTF-8
+=== TEST 80: invalid UTF-8
 --- post eval
 "{\"a\":\"\xff\"}"
 --- error_code: 400
@@ -732,7 +750,7 @@ Content-Length: 0
  the body cannot be read as JSON: unable to decode byte 0xff near '"', at line 1, column 6 (byte 6)
 
 
-=== TEST 79: half a surrogate pair
+=== TEST 81: half a surrogate pair
 --- post
 {"a":"\ud800"}
 --- error_code: 400
@@ -740,7 +758,7 @@ Content-Length: 0
  the body cannot be read as JSON: invalid Unicode '\uD800' near '"\ud800"', at line 1, column 13 (byte 13)
 
 
-=== TEST 80: seventeen levels
+=== TEST 82: seventeen levels
 --- post
 [[[[[[[[[[[[[[[[[
 --- error_code: 400
@@ -748,7 +766,87 @@ Content-Length: 0
  the body cannot be read as JSON: more than 16 levels, at line 1, column 17 (byte 17)
 
 
-=== TEST 81: brackets in a string are no levels
+=== TEST 83: an object that does not end
+--- post
+{"type":"transfer"
+--- error_code: 400
+--- faults
+ the body cannot be read as JSON: '}' expected near end of file, at line 1, column 18 (byte 18)
+
+
+=== TEST 84: two bodies
+--- post
+{"a":1}{"b":2}
+--- error_code: 400
+--- faults
+ the body cannot be read as JSON: end of file expected near '{', at line 1, column 8 (byte 8)
+
+
+=== TEST 85: a comma too many
+--- post
+{"a":1,}
+--- error_code: 400
+--- faults
+ the body cannot be read as JSON: string or '}' expected near '}', at line 1, column 8 (byte 8)
+
+
+=== TEST 86: a byte order mark
+--- post eval
+"\xef\xbb\xbf{}"
+--- error_code: 400
+--- faults
+ the body cannot be read as JSON: '[' or '{' expected near '???', at line 1, column 1 (byte 3)
+
+
+=== TEST 87: an overlong encoding
+--- post eval
+"{\"a\":\"\xc0\x80\"}"
+--- error_code: 400
+--- faults
+ the body cannot be read as JSON: unable to decode byte 0xc0 near '"', at line 1, column 6 (byte 6)
+
+
+=== TEST 88: a control character in a string
+--- post eval
+"{\"a\":\"\x01\"}"
+--- error_code: 400
+--- faults
+ the body cannot be read as JSON: control character 0x1 near '"', at line 1, column 6 (byte 6)
+
+
+=== TEST 89: a NUL character in a member's name
+--- post
+{"a\u0000b":1}
+--- error_code: 400
+--- faults
+ the body cannot be read as JSON: NUL byte in object key not supported near '"a\u0000b"', at line 1, column 11 (byte 11)
+
+
+=== TEST 90: a member twice, deep inside
+--- post
+{"type":"transfer","params":{"x":[{"y":1,"y":2}]}}
+--- error_code: 400
+--- faults
+ the body cannot be read as JSON: duplicate object key near '"y"', at line 1, column 44 (byte 44)
+
+
+=== TEST 91: not a number
+--- post
+{"a":NaN}
+--- error_code: 400
+--- faults
+ the body cannot be read as JSON: invalid token near 'NaN', at line 1, column 8 (byte 8)
+
+
+=== TEST 92: a number with a leading zero
+--- post
+{"a":01}
+--- error_code: 400
+--- faults
+ the body cannot be read as JSON: invalid token near '0', at line 1, column 6 (byte 6)
+
+
+=== TEST 93: brackets in a string are no levels
 --- post
 {"a":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["}
 --- error_code: 400
@@ -759,7 +857,7 @@ Content-Length: 0
 /a unknown member "a"
 
 
-=== TEST 82: a body larger than client_body_buffer_size
+=== TEST 94: a body larger than client_body_buffer_size
 --- api_more
 client_body_buffer_size 64;
 --- post
@@ -769,7 +867,7 @@ client_body_buffer_size 64;
 the body is larger than this server takes
 
 
-=== TEST 83: a body larger than client_max_body_size
+=== TEST 95: a body larger than client_max_body_size
 --- api_more
 client_max_body_size 64;
 --- post
@@ -779,14 +877,14 @@ client_max_body_size 64;
 the body is larger than this server takes
 
 
-=== TEST 84: a body as large as client_max_body_size
+=== TEST 96: a body as large as client_max_body_size
 --- api_more
 client_max_body_size 100;
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"}}
 
 
-=== TEST 85: client_max_body_size 0 is no limit but the buffer
+=== TEST 97: client_max_body_size 0 is no limit but the buffer
 --- api_more
 client_max_body_size 0;
 --- post eval
@@ -796,14 +894,14 @@ client_max_body_size 0;
 the body is larger than this server takes
 
 
-=== TEST 86: a body in chunks
+=== TEST 98: a body in chunks
 --- raw_request eval
 "POST /api/intents HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 . CORE::join('', map { sprintf "1\r\n%s\r\n", $_ } split //, '{"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"}}') . "0\r\n\r\n"
 --- error_code: 202
 
 
-=== TEST 87: a body in chunks that is too large
+=== TEST 99: a body in chunks that is too large
 --- api_more
 client_max_body_size 64;
 --- raw_request eval
@@ -814,7 +912,7 @@ client_max_body_size 64;
 the body is larger than this server takes
 
 
-=== TEST 88: a body in chunks that are none
+=== TEST 100: a body in chunks that are none
 --- raw_request eval
 "POST /api/intents HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
 --- error_code: 400
@@ -822,86 +920,83 @@ the body is larger than this server takes
 the body is not framed as HTTP demands
 
 
-=== TEST 89: GET of the collection
+=== TEST 101: GET of the collection by nobody
 --- request
 GET /api/intents
---- error_code: 405
---- response_headers
-Allow: POST
-Content-Type: application/problem+json
+--- error_code: 403
 --- detail
-this path does not take the method
+only a known caller has intents to be listed
 
 
-=== TEST 90: PUT of the collection
+=== TEST 102: PUT of the collection
 --- request
 PUT /api/intents
 --- error_code: 405
 --- response_headers
-Allow: POST
+Allow: GET, HEAD, POST
 Content-Type: application/problem+json
 --- detail
 this path does not take the method
 
 
-=== TEST 91: DELETE of the collection
+=== TEST 103: DELETE of the collection
 --- request
 DELETE /api/intents
 --- error_code: 405
 --- response_headers
-Allow: POST
+Allow: GET, HEAD, POST
 Content-Type: application/problem+json
 --- detail
 this path does not take the method
 
 
-=== TEST 92: PATCH of the collection
+=== TEST 104: PATCH of the collection
 --- request
 PATCH /api/intents
 --- error_code: 405
 --- response_headers
-Allow: POST
+Allow: GET, HEAD, POST
 Content-Type: application/problem+json
 --- detail
 this path does not take the method
 
 
-=== TEST 93: OPTIONS of the collection
+=== TEST 105: OPTIONS of the collection
 --- request
 OPTIONS /api/intents
 --- error_code: 405
 --- response_headers
-Allow: POST
+Allow: GET, HEAD, POST
 Content-Type: application/problem+json
 --- detail
 this path does not take the method
 
 
-=== TEST 94: POST of an intent
+=== TEST 106: POST of an intent
 --- request
 POST /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87
 --- error_code: 405
 --- response_headers
-Allow: GET, HEAD
+Allow: GET, HEAD, DELETE
 Content-Type: application/problem+json
 --- detail
 this path does not take the method
 
 
-=== TEST 95: PUT of an intent
+=== TEST 107: PUT of an intent
 --- request
 PUT /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87
 --- error_code: 405
 --- response_headers
-Allow: GET, HEAD
+Allow: GET, HEAD, DELETE
 Content-Type: application/problem+json
 --- detail
 this path does not take the method
 
 
-=== TEST 96: DELETE of an intent
+=== TEST 108: POST of the types
 --- request
-DELETE /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87
+POST /api/intents/types
 --- error_code: 405
 --- response_headers
 Allow: GET, HEAD
@@ -910,7 +1005,28 @@ Content-Type: application/problem+json
 this path does not take the method
 
 
-=== TEST 97: an intent that does not exist
+=== TEST 109: intent_signature has three values
+--- api_more
+intent_signature on;
+--- emerg
+invalid value "on"
+
+
+=== TEST 110: intent_batch has an end
+--- api_more
+intent_batch 1001;
+--- emerg
+value must be between 0 and 1000
+
+
+=== TEST 111: intent_batch is a number
+--- api_more
+intent_batch many;
+--- emerg
+"intent_batch" directive invalid number
+
+
+=== TEST 112: an intent that does not exist
 --- request
 GET /api/intents/00000000-0000-7000-8000-000000000000
 --- error_code: 404
@@ -918,7 +1034,7 @@ GET /api/intents/00000000-0000-7000-8000-000000000000
 there is no such intent
 
 
-=== TEST 98: nothing is at /api/intents/1
+=== TEST 113: nothing is at /api/intents/1
 --- request
 GET /api/intents/1
 --- error_code: 404
@@ -926,7 +1042,7 @@ GET /api/intents/1
 there is nothing at this path
 
 
-=== TEST 99: nothing is at /api/intents/01a202f9-7fed-73f4-a678-b3056b437c8
+=== TEST 114: nothing is at /api/intents/01a202f9-7fed-73f4-a678-b3056b437c8
 --- request
 GET /api/intents/01a202f9-7fed-73f4-a678-b3056b437c8
 --- error_code: 404
@@ -934,7 +1050,7 @@ GET /api/intents/01a202f9-7fed-73f4-a678-b3056b437c8
 there is nothing at this path
 
 
-=== TEST 100: nothing is at /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87/
+=== TEST 115: nothing is at /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87/
 --- request
 GET /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87/
 --- error_code: 404
@@ -942,7 +1058,7 @@ GET /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87/
 there is nothing at this path
 
 
-=== TEST 101: nothing is at /api/intentsx
+=== TEST 116: nothing is at /api/intentsx
 --- request
 GET /api/intentsx
 --- error_code: 404
@@ -950,7 +1066,7 @@ GET /api/intentsx
 there is nothing at this path
 
 
-=== TEST 102: nothing is at /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87/x
+=== TEST 117: nothing is at /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87/x
 --- request
 GET /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87/x
 --- error_code: 404
@@ -958,7 +1074,7 @@ GET /api/intents/01a202f9-7fed-73f4-a678-b3056b437c87/x
 there is nothing at this path
 
 
-=== TEST 103: HEAD of what does not exist has no body
+=== TEST 118: HEAD of what does not exist has no body
 --- request
 HEAD /api/intents/1
 --- error_code: 404
@@ -966,7 +1082,7 @@ HEAD /api/intents/1
 Content-Type: application/problem+json
 
 
-=== TEST 104: intent_user says who calls
+=== TEST 119: intent_user says who calls
 --- api_more
 intent_user $http_x_user;
 --- more_headers
@@ -978,7 +1094,7 @@ X-User: alice
 {"userId":"alice"}
 
 
-=== TEST 105: userId may repeat it
+=== TEST 120: userId may repeat it
 --- api_more
 intent_user $http_x_user;
 --- more_headers
@@ -990,7 +1106,7 @@ X-User: alice
 {"userId":"alice"}
 
 
-=== TEST 106: userId cannot be another
+=== TEST 121: userId cannot be another
 --- api_more
 intent_user $http_x_user;
 --- more_headers
@@ -1003,7 +1119,7 @@ X-User: alice
 /userId userId must be the caller's own
 
 
-=== TEST 107: nobody cannot be somebody
+=== TEST 122: nobody cannot be somebody
 --- api_more
 intent_user $http_x_user;
 --- more_headers
@@ -1015,7 +1131,7 @@ Content-Type: application/json
 /userId userId must be the caller's own
 
 
-=== TEST 108: nobody may call
+=== TEST 123: nobody may call
 --- api_more
 intent_user $http_x_user;
 --- more_headers
@@ -1026,7 +1142,7 @@ Content-Type: application/json
 {"userId":null}
 
 
-=== TEST 109: a caller has a name in UTF-8
+=== TEST 124: a caller has a name in UTF-8
 --- api_more
 intent_user $http_x_user;
 --- more_headers eval
@@ -1035,10 +1151,10 @@ intent_user $http_x_user;
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"}}
 --- error_code: 403
 --- detail
-the caller's name must be UTF-8 of up to 256 bytes
+the caller's name must be UTF-8 of up to 256 characters
 
 
-=== TEST 110: intent_user may be inherited
+=== TEST 125: intent_user may be inherited
 --- config_more
         intent_user $http_x_user;
 --- more_headers
@@ -1050,7 +1166,7 @@ X-User: alice
 {"userId":"alice"}
 
 
-=== TEST 111: an "if" in the location is the same API
+=== TEST 126: an "if" in the location is the same API
 --- api_more
 if ($http_x_user) { set $x 1; } client_max_body_size 1k;
 --- more_headers

@@ -5,24 +5,15 @@
 
 
 #include "ngx_http_intent_api.h"
-#include "ngx_http_intent_chain.h"
-
-
-/* an intent has three levels; the parser recurses, and memory is not free */
-#define NGX_HTTP_INTENT_API_MAX_DEPTH    16
-
-#define NGX_HTTP_INTENT_API_MAX_USER     256
-
-/* the last second of the year 9999, which is the last that RFC 3339 has */
-#define NGX_HTTP_INTENT_API_MAX_SECONDS  253402300799LL
 
 
 typedef struct {
-    ngx_http_request_t            *request;
-    ngx_http_intent_api_ctx_t     *ctx;
-    ngx_http_intent_problem_t     *problem;
-    ngx_array_t                   *faults;
-    json_t                        *root;
+    ngx_pool_t                      *pool;
+    ngx_http_intent_api_item_t      *item;
+    ngx_http_intent_t               *intent;
+    ngx_array_t                     *faults;
+    json_t                          *root;
+    ngx_http_intent_api_loc_conf_t  *conf;
 } ngx_http_intent_api_body_t;
 
 
@@ -36,12 +27,6 @@ typedef struct {
 } ngx_http_intent_api_member_t;
 
 
-static json_t *ngx_http_intent_api_load(ngx_http_intent_api_ctx_t *ctx,
-    ngx_http_intent_problem_t *problem);
-static ngx_int_t ngx_http_intent_api_scan(ngx_str_t *body,
-    json_error_t *error);
-static ngx_int_t ngx_http_intent_api_unreadable(
-    ngx_http_intent_problem_t *problem, json_error_t *error);
 static ngx_int_t ngx_http_intent_api_read_body(
     ngx_http_intent_api_body_t *body);
 static ngx_int_t ngx_http_intent_api_required(
@@ -57,14 +42,15 @@ static ngx_int_t ngx_http_intent_api_user_id(ngx_http_intent_api_body_t *body,
     json_t *json);
 static ngx_int_t ngx_http_intent_api_expires_at(
     ngx_http_intent_api_body_t *body, json_t *json);
+static ngx_int_t ngx_http_intent_api_nonce(ngx_http_intent_api_body_t *body,
+    json_t *json);
 static ngx_int_t ngx_http_intent_api_signature(
     ngx_http_intent_api_body_t *body, json_t *json);
+static ngx_int_t ngx_http_intent_api_signed(ngx_http_intent_api_body_t *body);
+static ngx_int_t ngx_http_intent_api_integer(json_t *json, int64_t *value);
 static ngx_int_t ngx_http_intent_api_copy(ngx_http_intent_api_body_t *body,
-    json_t *json, ngx_str_t *s);
-static ngx_int_t ngx_http_intent_api_caller(ngx_http_request_t *r,
-    ngx_http_intent_api_ctx_t *ctx, ngx_http_intent_problem_t *problem);
-static ngx_int_t ngx_http_intent_api_new(ngx_http_request_t *r,
-    ngx_http_intent_api_ctx_t *ctx);
+    const char *text, size_t len, ngx_str_t *s);
+static ngx_int_t ngx_http_intent_api_caller(ngx_http_intent_api_body_t *body);
 
 
 /* in the order in which they are judged: params need the type */
@@ -75,7 +61,7 @@ static ngx_http_intent_api_member_t  ngx_http_intent_api_members[] = {
     { "chain", "/chain", ngx_http_intent_api_chain },
     { "userId", "/userId", ngx_http_intent_api_user_id },
     { "expiresAt", "/expiresAt", ngx_http_intent_api_expires_at },
-    { "nonce", "/nonce", ngx_http_intent_api_signature },
+    { "nonce", "/nonce", ngx_http_intent_api_nonce },
     { "signature", "/signature", ngx_http_intent_api_signature },
     { NULL, NULL, NULL }
 };
@@ -85,198 +71,67 @@ static ngx_http_intent_api_member_t  ngx_http_intent_api_members[] = {
 #define NGX_HTTP_INTENT_API_REQUIRED  2
 
 
+static const char  ngx_http_intent_api_no_signatures[] =
+    "signatures are not enabled here";
+
+
 ngx_int_t
-ngx_http_intent_api_parse(ngx_http_request_t *r,
-    ngx_http_intent_api_ctx_t *ctx, ngx_http_intent_problem_t *problem)
+ngx_http_intent_api_parse(ngx_http_intent_api_item_t *item, json_t *json)
 {
-    ngx_int_t                   rc;
+    ngx_uint_t                  batch;
+    ngx_http_request_t         *r;
     ngx_http_intent_api_body_t  body;
 
-    problem->status = NGX_HTTP_BAD_REQUEST;
-    problem->reason = NGX_HTTP_INTENT_REJECTED_JSON;
+    r = item->ctx->request;
+    batch = item->ctx->post->batch;
 
-    if (ngx_array_init(&problem->faults, r->pool, 2,
+    ngx_http_intent_clear(&item->intent);
+
+    item->problem.status = NGX_HTTP_BAD_REQUEST;
+    item->problem.reason = NGX_HTTP_INTENT_REJECTED_INVALID;
+
+    if (ngx_array_init(&item->problem.faults, r->pool, 2,
                        sizeof(ngx_http_intent_fault_t))
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    body.root = ngx_http_intent_api_load(ctx, problem);
-
-    if (body.root == NULL) {
-        return problem->faults.nelts ? NGX_DECLINED : NGX_ERROR;
+    if (!json_is_object(json)) {
+        return ngx_http_intent_api_deny(item, NGX_HTTP_BAD_REQUEST,
+                                        batch
+                                        ? NGX_HTTP_INTENT_REJECTED_INVALID
+                                        : NGX_HTTP_INTENT_REJECTED_JSON, "",
+                                        batch
+                                        ? "an intent must be a JSON object"
+                                        : "the body must be a JSON object");
     }
 
-    problem->reason = NGX_HTTP_INTENT_REJECTED_INVALID;
+    body.pool = r->pool;
+    body.item = item;
+    body.intent = &item->intent;
+    body.faults = &item->problem.faults;
+    body.root = json;
+    body.conf = ngx_http_get_module_loc_conf(r, ngx_http_intent_api_module);
 
-    ctx->intent = ngx_palloc(r->pool, sizeof(ngx_http_intent_t));
-
-    if (ctx->intent == NULL) {
-        json_decref(body.root);
+    if (ngx_http_intent_api_read_body(&body) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    ngx_http_intent_clear(ctx->intent);
-
-    body.request = r;
-    body.ctx = ctx;
-    body.problem = problem;
-    body.faults = &problem->faults;
-
-    rc = ngx_http_intent_api_read_body(&body);
-
-    json_decref(body.root);
-
-    if (rc != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (problem->faults.nelts) {
+    if (item->problem.faults.nelts) {
         return NGX_DECLINED;
     }
 
-    rc = ngx_http_intent_api_caller(r, ctx, problem);
-
-    return (rc == NGX_OK) ? ngx_http_intent_api_new(r, ctx) : rc;
-}
-
-
-/* NULL: there is a fault that says why; without one there was no memory */
-
-static json_t *
-ngx_http_intent_api_load(ngx_http_intent_api_ctx_t *ctx,
-    ngx_http_intent_problem_t *problem)
-{
-    json_t        *root;
-    json_error_t   error;
-
-    ngx_memzero(&error, sizeof(json_error_t));
-
-    if (ctx->body.len == 0) {
-        (void) ngx_http_intent_type_fault(&problem->faults, "",
-                                          "the body is empty, "
-                                          "it must be a JSON object");
-        return NULL;
+    if (!item->is_signed
+        && body.conf->signature == NGX_HTTP_INTENT_SIGNATURE_REQUIRED)
+    {
+        return ngx_http_intent_api_deny(item, NGX_HTTP_UNAUTHORIZED,
+                                        NGX_HTTP_INTENT_REJECTED_SIGNATURE,
+                                        "/signature",
+                                        "a signature is required here");
     }
 
-    if (ngx_http_intent_api_scan(&ctx->body, &error) != NGX_OK) {
-        (void) ngx_http_intent_api_unreadable(problem, &error);
-        return NULL;
-    }
-
-    root = json_loadb((char *) ctx->body.data, ctx->body.len,
-                      JSON_REJECT_DUPLICATES, &error);
-
-    if (root == NULL) {
-        (void) ngx_http_intent_api_unreadable(problem, &error);
-        return NULL;
-    }
-
-    if (!json_is_object(root)) {
-        json_decref(root);
-        (void) ngx_http_intent_type_fault(&problem->faults, "",
-                                          "the body must be a JSON object");
-        return NULL;
-    }
-
-    return root;
-}
-
-
-/* what the parser would take, or not name */
-
-static ngx_int_t
-ngx_http_intent_api_scan(ngx_str_t *body, json_error_t *error)
-{
-    u_char      *p, *last, *line;
-    ngx_uint_t   depth, quoted, lines;
-
-    depth = 0;
-    quoted = 0;
-    lines = 1;
-    line = body->data;
-    last = body->data + body->len;
-
-    for (p = body->data; p < last; p++) {
-
-        switch (*p) {
-
-        case '\0':
-            ngx_sprintf((u_char *) error->text, "a NUL byte%Z");
-            goto found;
-
-        case '\n':
-            lines++;
-            line = p + 1;
-            break;
-
-        case '\\':
-            p += quoted;
-            break;
-
-        case '"':
-            quoted = !quoted;
-            break;
-
-        case '[':
-        case '{':
-
-            if (!quoted && ++depth > NGX_HTTP_INTENT_API_MAX_DEPTH) {
-                ngx_sprintf((u_char *) error->text, "more than %d levels%Z",
-                            NGX_HTTP_INTENT_API_MAX_DEPTH);
-                goto found;
-            }
-
-            break;
-
-        case ']':
-        case '}':
-            depth -= (!quoted && depth);
-            break;
-
-        default:
-            break;
-        }
-    }
-
-    return NGX_OK;
-
-found:
-
-    error->line = lines;
-    error->column = p - line + 1;
-    error->position = p - body->data + 1;
-
-    return NGX_DECLINED;
-}
-
-
-static ngx_int_t
-ngx_http_intent_api_unreadable(ngx_http_intent_problem_t *problem,
-    json_error_t *error)
-{
-    char  *text;
-
-    /* "\u0000 is not allowed without JSON_ALLOW_NUL" helps no user */
-
-    if (json_error_code(error) == json_error_null_character) {
-        ngx_sprintf((u_char *) error->text, "\\u0000 is not allowed%Z");
-    }
-
-    /* jansson cites the body, which may be anything */
-
-    for (text = error->text; *text; text++) {
-        if (*text < 0x20 || *text > 0x7e) {
-            *text = '?';
-        }
-    }
-
-    return ngx_http_intent_type_fault(&problem->faults, "",
-                                      "the body cannot be read as JSON: %s, "
-                                      "at line %d, column %d (byte %d)",
-                                      error->text, error->line,
-                                      error->column, error->position);
+    return ngx_http_intent_api_caller(&body);
 }
 
 
@@ -296,6 +151,10 @@ ngx_http_intent_api_read_body(ngx_http_intent_api_body_t *body)
         if (json && member->handler(body, json) != NGX_OK) {
             return NGX_ERROR;
         }
+    }
+
+    if (ngx_http_intent_api_signed(body) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     return ngx_http_intent_api_unknown(body);
@@ -378,19 +237,19 @@ ngx_http_intent_api_type(ngx_http_intent_api_body_t *body, json_t *json)
     name.data = (u_char *) json_string_value(json);
     name.len = json_string_length(json);
 
-    body->ctx->type = ngx_http_intent_type_find(&name);
+    body->item->type = ngx_http_intent_type_find(&name);
 
-    if (body->ctx->type == NULL) {
+    if (body->item->type == NULL) {
         return ngx_http_intent_type_fault(body->faults, "/type",
                                           "unknown type \"%V\"", &name);
     }
 
-    body->ctx->intent->type = *ngx_http_intent_type_name(body->ctx->type);
+    body->intent->type = *ngx_http_intent_type_name(body->item->type);
 
     chain = ngx_http_intent_chain_find(
-                                  ngx_http_intent_type_chain(body->ctx->type));
+                                 ngx_http_intent_type_chain(body->item->type));
     if (chain) {
-        body->ctx->intent->chain = *chain;
+        body->intent->chain = *chain;
     }
 
     return NGX_OK;
@@ -404,13 +263,12 @@ ngx_http_intent_api_params(ngx_http_intent_api_body_t *body, json_t *json)
 
     /* of no type that is known there is nothing to say */
 
-    if (body->ctx->type == NULL) {
+    if (body->item->type == NULL) {
         return NGX_OK;
     }
 
-    rc = ngx_http_intent_type_check(body->ctx->type, json, body->faults,
-                                    body->request->pool,
-                                    &body->ctx->intent->params);
+    rc = ngx_http_intent_type_check(body->item->type, json, body->faults,
+                                    body->pool, &body->intent->params);
 
     return (rc == NGX_ERROR) ? NGX_ERROR : NGX_OK;
 }
@@ -436,7 +294,7 @@ ngx_http_intent_api_chain(ngx_http_intent_api_body_t *body, json_t *json)
                                           "unknown chain \"%V\"", &name);
     }
 
-    body->ctx->intent->chain = *chain;
+    body->intent->chain = *chain;
 
     return NGX_OK;
 }
@@ -445,40 +303,53 @@ ngx_http_intent_api_chain(ngx_http_intent_api_body_t *body, json_t *json)
 static ngx_int_t
 ngx_http_intent_api_user_id(ngx_http_intent_api_body_t *body, json_t *json)
 {
-    if (!json_is_string(json)
-        || json_string_length(json) == 0
-        || json_string_length(json) > NGX_HTTP_INTENT_API_MAX_USER)
-    {
-        return ngx_http_intent_type_fault(body->faults, "/userId",
-                                          "userId must be a string of 1 to "
-                                          "%d bytes",
-                                          NGX_HTTP_INTENT_API_MAX_USER);
+    size_t   len;
+    u_char  *p;
+
+    if (!json_is_string(json)) {
+        goto invalid;
     }
 
-    return ngx_http_intent_api_copy(body, json, &body->ctx->intent->user_id);
+    p = (u_char *) json_string_value(json);
+    len = json_string_length(json);
+
+    if (len == 0 || ngx_utf8_length(p, len) > NGX_HTTP_INTENT_API_MAX_USER) {
+        goto invalid;
+    }
+
+    return ngx_http_intent_api_copy(body, (char *) p, len,
+                                    &body->intent->user_id);
+
+invalid:
+
+    return ngx_http_intent_type_fault(body->faults, "/userId",
+                                      "userId must be a string of 1 to "
+                                      "%d characters",
+                                      NGX_HTTP_INTENT_API_MAX_USER);
 }
 
 
 static ngx_int_t
 ngx_http_intent_api_expires_at(ngx_http_intent_api_body_t *body, json_t *json)
 {
-    int64_t     msec;
-    json_int_t  seconds;
+    int64_t     msec, seconds;
+    ngx_uint_t  whole;
 
-    if (json_is_integer(json)) {
-        seconds = json_integer_value(json);
+    whole = 1;
+
+    if (ngx_http_intent_api_integer(json, &seconds) == NGX_OK) {
 
         if (seconds < 0 || seconds > NGX_HTTP_INTENT_API_MAX_SECONDS) {
             goto invalid;
         }
 
-        msec = (int64_t) seconds * 1000;
+        msec = seconds * 1000;
 
     } else if (!json_is_string(json)
                || ngx_http_intent_api_time((u_char *) json_string_value(json),
-                                           json_string_length(json), &msec)
-                  != NGX_OK
-               || msec / 1000 > NGX_HTTP_INTENT_API_MAX_SECONDS)
+                                           json_string_length(json), &msec,
+                                           &whole)
+                  != NGX_OK)
     {
         goto invalid;
     }
@@ -488,7 +359,8 @@ ngx_http_intent_api_expires_at(ngx_http_intent_api_body_t *body, json_t *json)
                                           "expiresAt must be in the future");
     }
 
-    body->ctx->intent->expires_at = msec;
+    body->intent->expires_at = msec;
+    body->item->whole_seconds = whole;
 
     return NGX_OK;
 
@@ -502,30 +374,201 @@ invalid:
 
 
 static ngx_int_t
-ngx_http_intent_api_signature(ngx_http_intent_api_body_t *body, json_t *json)
+ngx_http_intent_api_nonce(ngx_http_intent_api_body_t *body, json_t *json)
 {
-    const char  *pointer;
+    size_t       len;
+    u_char       text[NGX_INT64_LEN];
+    int64_t      value;
+    evm_u256_t   nonce;
+    const char  *p;
 
-    pointer = (json == json_object_get(body->root, "nonce")) ? "/nonce"
-                                                             : "/signature";
+    if (body->conf->signature == NGX_HTTP_INTENT_SIGNATURE_OFF) {
+        return ngx_http_intent_type_fault(body->faults, "/nonce",
+                                          ngx_http_intent_api_no_signatures);
+    }
 
-    return ngx_http_intent_type_fault(body->faults, pointer,
-                                      "signatures are not enabled here");
+    if (json_is_string(json)) {
+        p = json_string_value(json);
+        len = json_string_length(json);
+
+    } else if (ngx_http_intent_api_integer(json, &value) == NGX_OK
+               && value >= 0 && value <= NGX_HTTP_INTENT_API_MAX_EXACT)
+    {
+        p = (char *) text;
+        len = ngx_sprintf(text, "%L", value) - text;
+
+    } else {
+        goto invalid;
+    }
+
+    if (evm_u256_from_dec(&nonce, p, len) != EVM_OK) {
+        goto invalid;
+    }
+
+    return ngx_http_intent_api_copy(body, p, len, &body->intent->nonce);
+
+invalid:
+
+    return ngx_http_intent_type_fault(body->faults, "/nonce",
+                                      "nonce must be a whole number below "
+                                      "2^256, in a string of decimal digits");
 }
 
 
 static ngx_int_t
-ngx_http_intent_api_copy(ngx_http_intent_api_body_t *body, json_t *json,
-    ngx_str_t *s)
+ngx_http_intent_api_signature(ngx_http_intent_api_body_t *body, json_t *json)
 {
-    s->len = json_string_length(json);
-    s->data = ngx_pnalloc(body->request->pool, s->len);
+    size_t      n, len;
+    ngx_str_t  *signature;
+
+    if (body->conf->signature == NGX_HTTP_INTENT_SIGNATURE_OFF) {
+        return ngx_http_intent_type_fault(body->faults, "/signature",
+                                          ngx_http_intent_api_no_signatures);
+    }
+
+    body->item->is_signed = 1;
+
+    len = json_is_string(json) ? json_string_length(json) : 0;
+
+    if (len < 2 || len > 2 + 2 * NGX_HTTP_INTENT_API_MAX_SIGNATURE) {
+        goto invalid;
+    }
+
+    signature = &body->intent->signature;
+
+    n = len / 2;
+    signature->data = ngx_pnalloc(body->pool, n);
+
+    if (signature->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (evm_hex_decode(json_string_value(json), len, signature->data, &n)
+        != EVM_OK)
+    {
+        goto invalid;
+    }
+
+    signature->len = n;
+
+    return NGX_OK;
+
+invalid:
+
+    return ngx_http_intent_type_fault(body->faults, "/signature",
+                                      "signature must be a string of 0x and "
+                                      "an even number of hex digits, "
+                                      "for at most %d bytes",
+                                      NGX_HTTP_INTENT_API_MAX_SIGNATURE);
+}
+
+
+/*
+ * What a signature asks of other members: its deadline, after which its digest
+ * may be forgotten, not too far away and in the unit in which it was signed; a
+ * user that can have signed, for the user is signed, too.
+ */
+
+static ngx_int_t
+ngx_http_intent_api_signed(ngx_http_intent_api_body_t *body)
+{
+    u_char              address[EVM_ADDRESS_LEN];
+    ngx_int_t           rc;
+    ngx_http_intent_t  *in;
+
+    in = body->intent;
+
+    if (!body->item->is_signed) {
+        return (in->nonce.len == 0)
+               ? NGX_OK
+               : ngx_http_intent_type_fault(body->faults, "/nonce",
+                                            "nonce is that of a signed intent,"
+                                            " and there is no signature");
+    }
+
+    rc = NGX_OK;
+
+    if (json_object_get(body->root, "expiresAt") == NULL) {
+        rc |= ngx_http_intent_type_fault(body->faults, "/expiresAt",
+                                         "is required in a signed intent");
+
+    } else if (in->expires_at >= 0 && !body->item->whole_seconds) {
+        rc |= ngx_http_intent_type_fault(body->faults, "/expiresAt",
+                                         "expiresAt of a signed intent must "
+                                         "be whole seconds");
+
+    } else if (in->expires_at > ngx_http_intent_now()
+                                + NGX_HTTP_INTENT_API_MAX_DAYS * 86400000LL)
+    {
+        rc |= ngx_http_intent_type_fault(body->faults, "/expiresAt",
+                                         "expiresAt of a signed intent must "
+                                         "be at most %d days ahead",
+                                         NGX_HTTP_INTENT_API_MAX_DAYS);
+    }
+
+    /* where intent_user says who calls, that is who signs */
+
+    if (json_object_get(body->root, "userId") == NULL
+        && body->item->ctx->user.len == 0)
+    {
+        rc |= ngx_http_intent_type_fault(body->faults, "/userId",
+                                         "is required in a signed intent");
+
+    } else if (in->user_id.len
+               && !ngx_http_intent_api_is_address(&in->user_id, address))
+    {
+        rc |= ngx_http_intent_type_fault(body->faults, "/userId",
+                                         "userId of a signed intent must be "
+                                         "the signer's address");
+    }
+
+    if (in->nonce.len == 0) {
+        ngx_str_set(&in->nonce, "0");
+    }
+
+    return (rc == NGX_OK) ? NGX_OK : NGX_ERROR;
+}
+
+
+/* 4e9 and 5.0 are integers to JSON Schema */
+
+static ngx_int_t
+ngx_http_intent_api_integer(json_t *json, int64_t *value)
+{
+    double  real;
+
+    if (json_is_integer(json)) {
+        *value = json_integer_value(json);
+        return NGX_OK;
+    }
+
+    real = json_is_real(json) ? json_real_value(json) : 0.5;
+
+    if (real < -NGX_HTTP_INTENT_API_MAX_EXACT
+        || real > NGX_HTTP_INTENT_API_MAX_EXACT
+        || real != (double) (int64_t) real)
+    {
+        return NGX_ERROR;
+    }
+
+    *value = (int64_t) real;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_intent_api_copy(ngx_http_intent_api_body_t *body, const char *text,
+    size_t len, ngx_str_t *s)
+{
+    s->data = ngx_pnalloc(body->pool, len);
 
     if (s->data == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(s->data, json_string_value(json), s->len);
+    ngx_memcpy(s->data, text, len);
+    s->len = len;
 
     return NGX_OK;
 }
@@ -534,108 +577,41 @@ ngx_http_intent_api_copy(ngx_http_intent_api_body_t *body, json_t *json,
 /* where intent_user says who calls, nobody can say it is somebody else */
 
 static ngx_int_t
-ngx_http_intent_api_caller(ngx_http_request_t *r,
-    ngx_http_intent_api_ctx_t *ctx, ngx_http_intent_problem_t *problem)
+ngx_http_intent_api_caller(ngx_http_intent_api_body_t *body)
 {
-    ngx_str_t                       *user_id;
-    ngx_http_intent_api_loc_conf_t  *alcf;
+    u_char       address[EVM_ADDRESS_LEN];
+    ngx_str_t   *user, *user_id;
+    ngx_uint_t   is_signed;
 
-    alcf = ngx_http_get_module_loc_conf(r, ngx_http_intent_api_module);
+    user = &body->item->ctx->user;
+    user_id = &body->intent->user_id;
+    is_signed = body->item->is_signed;
 
-    if (alcf->user == NULL) {
+    if (body->conf->user == NULL || (is_signed && user->len == 0)) {
         return NGX_OK;
     }
 
-    if (ngx_http_complex_value(r, alcf->user, &ctx->user) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    user_id = &ctx->intent->user_id;
-
-    problem->status = NGX_HTTP_FORBIDDEN;
-    problem->reason = NGX_HTTP_INTENT_REJECTED_USER;
-
-    if (ctx->user.len > NGX_HTTP_INTENT_API_MAX_USER
-        || !ngx_http_intent_api_is_utf8(&ctx->user))
-    {
-        ngx_str_null(&ctx->user);
-        problem->detail = "the caller's name must be UTF-8 "
-                          "of up to 256 bytes";
-        return NGX_DECLINED;
-    }
-
-    if (user_id->len
-        && (user_id->len != ctx->user.len
-            || ngx_memcmp(user_id->data, ctx->user.data, user_id->len) != 0))
-    {
-        if (ngx_http_intent_type_fault(&problem->faults, "/userId",
-                                       "userId must be the caller's own")
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+    if (user_id->len && !ngx_http_intent_api_same_user(user_id, user)) {
 
         /* the log names who asked, not whom they named */
 
-        *user_id = ctx->user;
+        *user_id = *user;
 
-        return NGX_DECLINED;
+        return ngx_http_intent_api_deny(body->item, NGX_HTTP_FORBIDDEN,
+                                        NGX_HTTP_INTENT_REJECTED_USER,
+                                        "/userId",
+                                        "userId must be the caller's own");
     }
 
-    *user_id = ctx->user;
-
-    return NGX_OK;
-}
-
-
-ngx_uint_t
-ngx_http_intent_api_is_utf8(ngx_str_t *s)
-{
-    u_char    *p, *last;
-    uint32_t   ch;
-
-    p = s->data;
-    last = p + s->len;
-
-    while (p < last) {
-
-        if (*p < 0x80) {
-            if (*p++ == '\0') {
-                return 0;
-            }
-
-            continue;
-        }
-
-        ch = ngx_utf8_decode(&p, last - p);
-
-        /* surrogates are not characters, and Postgres knows */
-
-        if (ch > 0x10ffff || (ch >= 0xd800 && ch <= 0xdfff)) {
-            return 0;
-        }
+    if (is_signed && !ngx_http_intent_api_is_address(user, address)) {
+        return ngx_http_intent_api_deny(body->item, NGX_HTTP_FORBIDDEN,
+                                        NGX_HTTP_INTENT_REJECTED_USER,
+                                        "/signature",
+                                        "signature must be the caller's "
+                                        "own, whose name is no address");
     }
 
-    return 1;
-}
-
-
-static ngx_int_t
-ngx_http_intent_api_new(ngx_http_request_t *r, ngx_http_intent_api_ctx_t *ctx)
-{
-    ngx_http_intent_t  *in;
-
-    in = ctx->intent;
-
-    if (ngx_http_intent_id(ctx->id_buffer) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    in->id.data = ctx->id_buffer;
-    in->id.len = NGX_HTTP_INTENT_ID_LEN;
-
-    in->created_at = ngx_http_intent_now();
-    in->updated_at = in->created_at;
+    *user_id = *user;
 
     return NGX_OK;
 }

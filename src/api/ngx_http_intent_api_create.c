@@ -1,441 +1,540 @@
 
 /*
- * POST of one intent: its body, the store, 202.
+ * POST of an intent, or of an array of them: check, keep.
+ *
+ * Each item goes its own way: read, its signature checked, a contract wallet
+ * asked perhaps, kept.  The request waits until all have come to an end.
  */
 
 
 #include "ngx_http_intent_api.h"
-#include "ngx_http_intent_chain.h"
-#include "ngx_http_intent_store.h"
+#include "ngx_http_intent_limit.h"
 
 
-static ngx_uint_t ngx_http_intent_api_is_json(ngx_http_request_t *r);
-static ngx_int_t ngx_http_intent_api_refuse(ngx_http_request_t *r,
+/*
+ * A signer is recovered in some 50 to 100 us: so many in a turn of the event
+ * loop, so that other requests do not wait for a whole batch of them.
+ */
+#define NGX_HTTP_INTENT_API_SIGNATURES  8
+
+
+static ngx_int_t ngx_http_intent_api_take(ngx_http_request_t *r,
+    ngx_http_intent_api_ctx_t *ctx);
+static ngx_int_t ngx_http_intent_api_take_batch(ngx_http_request_t *r,
+    ngx_http_intent_api_ctx_t *ctx, ngx_int_t *answer);
+static ngx_int_t ngx_http_intent_api_refuse_post(ngx_http_request_t *r,
     ngx_uint_t status, ngx_uint_t reason, const char *detail);
-static void ngx_http_intent_api_body_handler(ngx_http_request_t *r);
-static ngx_int_t ngx_http_intent_api_collect(ngx_http_request_t *r,
-    ngx_http_intent_api_ctx_t *ctx);
-static ngx_int_t ngx_http_intent_api_append(ngx_http_request_t *r,
-    ngx_http_intent_api_ctx_t *ctx, ngx_buf_t *b);
-static ngx_int_t ngx_http_intent_api_unread(ngx_http_request_t *r,
+static void ngx_http_intent_api_run(ngx_http_intent_api_ctx_t *ctx);
+static void ngx_http_intent_api_run_later(ngx_http_intent_api_ctx_t *ctx);
+static void ngx_http_intent_api_run_handler(ngx_event_t *ev);
+static void ngx_http_intent_api_begin(ngx_http_intent_api_item_t *item,
+    json_t *json);
+static void ngx_http_intent_api_wallet_handler(void *data, ngx_int_t rc);
+static void ngx_http_intent_api_go_on(ngx_http_intent_api_item_t *item,
     ngx_int_t rc);
-static ngx_int_t ngx_http_intent_api_accept(ngx_http_request_t *r,
-    ngx_http_intent_api_ctx_t *ctx);
-static ngx_int_t ngx_http_intent_api_keep(ngx_http_request_t *r,
-    ngx_http_intent_api_ctx_t *ctx);
+static ngx_int_t ngx_http_intent_api_keep(ngx_http_intent_api_item_t *item);
 static void ngx_http_intent_api_kept_handler(ngx_http_intent_transition_t *t,
     ngx_int_t rc);
-static ngx_int_t ngx_http_intent_api_accepted(ngx_http_request_t *r,
-    ngx_http_intent_t *in);
-
-
-static const char  ngx_http_intent_api_too_large[] =
-    "the body is larger than this server takes";
-
-static const char  ngx_http_intent_api_not_kept[] =
-    "the intent could not be kept, please try again later";
+static ngx_int_t ngx_http_intent_api_unfit(ngx_http_intent_api_item_t *item);
+static ngx_int_t ngx_http_intent_api_known(ngx_http_intent_api_item_t *item);
+static ngx_int_t ngx_http_intent_api_not_kept(
+    ngx_http_intent_api_item_t *item);
+static void ngx_http_intent_api_done(ngx_http_intent_api_ctx_t *ctx);
 
 
 ngx_int_t
 ngx_http_intent_api_create(ngx_http_request_t *r,
     ngx_http_intent_api_ctx_t *ctx)
 {
-    ngx_int_t                        rc;
-    ngx_http_intent_api_loc_conf_t  *alcf;
-
-    alcf = ngx_http_get_module_loc_conf(r, ngx_http_intent_api_module);
-
-    if (!ngx_http_intent_api_is_json(r)) {
-        return ngx_http_intent_api_refuse(r, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
-                                        NGX_HTTP_INTENT_REJECTED_MEDIA_TYPE,
-                                        "the body must be application/json");
+    ctx->post = ngx_pcalloc(r->pool, sizeof(ngx_http_intent_api_post_t));
+    if (ctx->post == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (r->headers_in.content_length_n > (off_t) alcf->max_body) {
-        return ngx_http_intent_api_refuse(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
-                                        NGX_HTTP_INTENT_REJECTED_TOO_LARGE,
-                                        ngx_http_intent_api_too_large);
-    }
-
-    /* nothing is written to disk, and the limit is ours to see */
-
-    r->request_body_no_buffering = 1;
-
-    rc = ngx_http_read_client_request_body(r,
-                                           ngx_http_intent_api_body_handler);
-
-    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-        return ngx_http_intent_api_unread(r, rc);
-    }
-
-    return NGX_DONE;
+    return ngx_http_intent_api_read(r, ctx);
 }
 
 
-/* "application/json", "application/anything+json" */
-
-static ngx_uint_t
-ngx_http_intent_api_is_json(ngx_http_request_t *r)
+ngx_int_t
+ngx_http_intent_api_accept(ngx_http_request_t *r,
+    ngx_http_intent_api_ctx_t *ctx)
 {
-    u_char     *p;
-    size_t      len;
-    ngx_str_t  *type;
+    ngx_int_t                    rc;
+    const char                  *why;
+    ngx_array_t                  faults;
+    ngx_http_intent_api_post_t  *post;
 
-    if (r->headers_in.content_type == NULL) {
-        return 0;
+    post = ctx->post;
+
+    if (ngx_http_intent_api_key(r, post, &why) != NGX_OK) {
+        return ngx_http_intent_api_refuse_post(r, NGX_HTTP_BAD_REQUEST,
+                                             NGX_HTTP_INTENT_REJECTED_INVALID,
+                                             why);
     }
 
-    type = &r->headers_in.content_type->value;
+    rc = ngx_http_intent_api_user(r, ctx);
 
-    p = ngx_strlchr(type->data, type->data + type->len, ';');
-    len = p ? (size_t) (p - type->data) : type->len;
+    if (rc == NGX_DECLINED) {
+        return ngx_http_intent_api_refuse_post(r, NGX_HTTP_FORBIDDEN,
+                                               NGX_HTTP_INTENT_REJECTED_USER,
+                                               ngx_http_intent_api_bad_user);
+    }
 
-    while (len && (type->data[len - 1] == ' ' || type->data[len - 1] == '\t'))
+    if (rc != NGX_OK
+        || ngx_array_init(&faults, r->pool, 1, sizeof(ngx_http_intent_fault_t))
+           != NGX_OK)
     {
-        len--;
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (len < sizeof("application/json") - 1
-        || ngx_strncasecmp(type->data, (u_char *) "application/",
-                           sizeof("application/") - 1)
-           != 0)
-    {
-        return 0;
+    post->root = ngx_http_intent_api_load(&post->body, &faults);
+
+    if (post->root) {
+        return ngx_http_intent_api_take(r, ctx);
     }
 
-    if (len == sizeof("application/json") - 1) {
-        return ngx_strncasecmp(type->data + len - 4, (u_char *) "json", 4)
-               == 0;
+    if (faults.nelts == 0) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_strncasecmp(type->data + len - 5, (u_char *) "+json", 5) == 0;
+    ngx_http_intent_api_rejected(NULL, NGX_HTTP_INTENT_REJECTED_JSON);
+
+    return ngx_http_intent_api_problem(r, NGX_HTTP_BAD_REQUEST, NULL, &faults);
 }
 
 
-/* before the body was read */
+/* of the root, which is freed when all items were made of it */
 
 static ngx_int_t
-ngx_http_intent_api_refuse(ngx_http_request_t *r, ngx_uint_t status,
-    ngx_uint_t reason, const char *detail)
+ngx_http_intent_api_take(ngx_http_request_t *r, ngx_http_intent_api_ctx_t *ctx)
 {
-    ngx_int_t  rc;
+    ngx_int_t                    answer;
+    ngx_http_intent_api_post_t  *post;
 
-    ngx_http_intent_api_rejected(NULL, reason);
+    post = ctx->post;
+    post->nitems = 1;
 
-    /* who asks before it sends is not told to */
-
-    r->expect_tested = 1;
-
-    rc = ngx_http_discard_request_body(r);
-
-    if (rc != NGX_OK) {
-        return rc;
+    if (ngx_http_intent_api_take_batch(r, ctx, &answer) != NGX_OK) {
+        json_decref(post->root);
+        return answer;
     }
 
-    if (status == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
-        r->keepalive = 0;
+    post->items = ngx_pcalloc(r->pool, post->nitems
+                                       * sizeof(ngx_http_intent_api_item_t));
+    if (post->items == NULL) {
+        json_decref(post->root);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_http_intent_api_problem(r, status, detail, NULL);
-}
+    /* one more than there is to wait for, until all have been begun */
 
+    post->waiting = 1;
 
-/* called whenever there is something of the body to read */
+    ngx_http_intent_api_run(ctx);
 
-static void
-ngx_http_intent_api_body_handler(ngx_http_request_t *r)
-{
-    ngx_int_t                   rc;
-    ngx_http_intent_api_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_intent_api_module);
-
-    rc = ngx_http_intent_api_collect(r, ctx);
-
-    if (rc == NGX_AGAIN) {
-        r->read_event_handler = ngx_http_intent_api_body_handler;
-        return;
+    if (post->waiting == 0) {
+        return ngx_http_intent_api_answer_post(r, ctx);
     }
 
-    r->read_event_handler = ngx_http_block_reading;
+    ngx_http_intent_api_wait(r);
 
-    switch (rc) {
-
-    case NGX_OK:
-        rc = ngx_http_intent_api_accept(r, ctx);
-        break;
-
-    case NGX_DECLINED:
-        ngx_http_intent_api_rejected(NULL, NGX_HTTP_INTENT_REJECTED_TOO_LARGE);
-
-        r->keepalive = 0;
-        rc = ngx_http_intent_api_problem(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
-                                         ngx_http_intent_api_too_large, NULL);
-        break;
-
-    default: /* NGX_ERROR, 400, 408, 500 */
-        rc = ngx_http_intent_api_unread(r, rc);
-        break;
-    }
-
-    if (rc != NGX_AGAIN) {
-        ngx_http_finalize_request(r, rc);
-    }
+    return NGX_BUSY;
 }
 
 
 /*
- * NGX_OK: ctx->body is whole; NGX_AGAIN: more is to come; NGX_DECLINED: it
- * is too large; else an error as nginx has them.
+ * NGX_OK: the body may be taken, as one intent or as many; else it has been
+ * answered, with *answer for ngx_http_finalize_request().
  */
 
 static ngx_int_t
-ngx_http_intent_api_collect(ngx_http_request_t *r,
-    ngx_http_intent_api_ctx_t *ctx)
+ngx_http_intent_api_take_batch(ngx_http_request_t *r,
+    ngx_http_intent_api_ctx_t *ctx, ngx_int_t *answer)
 {
-    ngx_int_t     rc;
-    ngx_chain_t  *cl, *next;
-
-    /* a subrequest without a body */
-
-    if (r->request_body == NULL) {
-        return NGX_OK;
-    }
-
-    for ( ;; ) {
-
-        for (cl = r->request_body->bufs; cl; cl = next) {
-            next = cl->next;
-
-            rc = ngx_http_intent_api_append(r, ctx, cl->buf);
-
-            if (rc != NGX_OK) {
-                return rc;
-            }
-
-            /* a body that was whole before may be read by others too */
-
-            if (r->reading_body) {
-                cl->buf->pos = cl->buf->last;
-                ngx_free_chain(r->pool, cl);
-            }
-        }
-
-        if (!r->reading_body) {
-            return NGX_OK;
-        }
-
-        r->request_body->bufs = NULL;
-
-        rc = ngx_http_read_unbuffered_request_body(r);
-
-        if (rc >= NGX_HTTP_SPECIAL_RESPONSE || rc == NGX_ERROR) {
-            return rc;
-        }
-
-        if (r->reading_body && r->request_body->bufs == NULL) {
-            return NGX_AGAIN;
-        }
-    }
-}
-
-
-static ngx_int_t
-ngx_http_intent_api_append(ngx_http_request_t *r,
-    ngx_http_intent_api_ctx_t *ctx, ngx_buf_t *b)
-{
-    size_t                           len;
+    size_t                           n;
+    u_char                           detail[64 + NGX_INT_T_LEN];
     ngx_http_intent_api_loc_conf_t  *alcf;
 
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_intent_api_module);
 
-    if (b->in_file) {
-        return NGX_DECLINED;
-    }
-
-    len = b->last - b->pos;
-
-    if (len == 0) {
+    if (!json_is_array(ctx->post->root) || alcf->batch == 0) {
         return NGX_OK;
     }
 
-    if (len > alcf->max_body - ctx->body.len) {
+    n = json_array_size(ctx->post->root);
+
+    if (n == 0 || n > (size_t) alcf->batch) {
+        ngx_sprintf(detail, "an array must have 1 to %i intents%Z",
+                    alcf->batch);
+
+        *answer = ngx_http_intent_api_refuse_post(r, NGX_HTTP_BAD_REQUEST,
+                                              NGX_HTTP_INTENT_REJECTED_BATCH,
+                                              (char *) detail);
         return NGX_DECLINED;
     }
 
-    /* most bodies came with the headers, whole: they can stay there */
-
-    if (ctx->body.len == 0 && b->last_buf) {
-        ctx->body.data = b->pos;
-        ctx->body.len = len;
-        return NGX_OK;
+    if (n > 1 && ngx_http_intent_limit_charge(r, n - 1) == NGX_DECLINED) {
+        *answer = ngx_http_intent_api_refuse_post(r,
+                                              NGX_HTTP_TOO_MANY_REQUESTS,
+                                              NGX_HTTP_INTENT_REJECTED_LIMIT,
+                                              NGX_HTTP_INTENT_LIMIT_DETAIL);
+        return NGX_DECLINED;
     }
 
-    if (ctx->body_size == 0) {
-        ctx->body_size = (r->headers_in.chunked || r != r->main
-                          || r->headers_in.content_length_n < 0)
-                         ? alcf->max_body
-                         : (size_t) r->headers_in.content_length_n;
-
-        ctx->body.data = ngx_pnalloc(r->pool, ctx->body_size);
-        if (ctx->body.data == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-    }
-
-    /* the length is what the client said, and what came cannot be more */
-
-    if (len > ctx->body_size - ctx->body.len) {
-        return NGX_HTTP_BAD_REQUEST;
-    }
-
-    ngx_memcpy(ctx->body.data + ctx->body.len, b->pos, len);
-    ctx->body.len += len;
+    ctx->post->nitems = n;
+    ctx->post->batch = 1;
 
     return NGX_OK;
 }
 
 
-/* what nginx says of a body, in our words where there is a client to read */
-
 static ngx_int_t
-ngx_http_intent_api_unread(ngx_http_request_t *r, ngx_int_t rc)
+ngx_http_intent_api_refuse_post(ngx_http_request_t *r, ngx_uint_t status,
+    ngx_uint_t reason, const char *detail)
 {
-    if (rc != NGX_HTTP_BAD_REQUEST || r->connection->error) {
-        return rc;
-    }
+    ngx_http_intent_api_rejected(NULL, reason);
 
-    r->keepalive = 0;
-
-    return ngx_http_intent_api_problem(r, rc, "the body is not framed "
-                                       "as HTTP demands", NULL);
+    return ngx_http_intent_api_problem(r, status, detail, NULL);
 }
 
 
-/* NGX_AGAIN: the store has the intent now */
+/* ---- the items ---- */
 
-static ngx_int_t
-ngx_http_intent_api_accept(ngx_http_request_t *r,
-    ngx_http_intent_api_ctx_t *ctx)
+
+/* begins the next ones, and, after the last, takes back the one of waiting */
+
+static void
+ngx_http_intent_api_run(ngx_http_intent_api_ctx_t *ctx)
 {
-    ngx_int_t                  rc;
-    ngx_http_intent_problem_t  problem;
+    json_t                      *json;
+    ngx_uint_t                   n;
+    ngx_http_intent_api_item_t  *item;
+    ngx_http_intent_api_post_t  *post;
 
-    ngx_memzero(&problem, sizeof(ngx_http_intent_problem_t));
+    post = ctx->post;
+    n = 0;
 
-    rc = ngx_http_intent_api_parse(r, ctx, &problem);
+    while (post->next < post->nitems) {
 
-    if (rc == NGX_DECLINED) {
-        ngx_http_intent_api_rejected(ctx->type, problem.reason);
+        if (n == NGX_HTTP_INTENT_API_SIGNATURES) {
+            ngx_http_intent_api_run_later(ctx);
+            return;
+        }
 
-        return ngx_http_intent_api_problem(r, problem.status, problem.detail,
-                                           &problem.faults);
+        item = &post->items[post->next];
+        json = post->batch ? json_array_get(post->root, post->next)
+                           : post->root;
+
+        item->ctx = ctx;
+        post->next++;
+
+        ngx_http_intent_api_begin(item, json);
+
+        n += item->is_signed;
     }
 
-    if (rc != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return ngx_http_intent_api_keep(r, ctx);
+    json_decref(post->root);
+    post->root = NULL;
+    post->waiting--;
 }
 
 
-static ngx_int_t
-ngx_http_intent_api_keep(ngx_http_request_t *r, ngx_http_intent_api_ctx_t *ctx)
+static void
+ngx_http_intent_api_run_later(ngx_http_intent_api_ctx_t *ctx)
 {
+    ngx_event_t  *ev;
+
+    ev = &ctx->post->event;
+
+    ctx->post->dumb.fd = (ngx_socket_t) -1;
+    ctx->post->dumb.data = ctx;
+
+    ev->handler = ngx_http_intent_api_run_handler;
+    ev->data = &ctx->post->dumb;
+    ev->log = ctx->request->connection->log;
+
+    /* no timer keeps an exiting worker from forgetting it */
+
+    ngx_http_intent_hold();
+    ngx_post_event(ev, &ngx_posted_next_events);
+}
+
+
+static void
+ngx_http_intent_api_run_handler(ngx_event_t *ev)
+{
+    ngx_connection_t            *c;
+    ngx_http_request_t          *r;
+    ngx_http_intent_api_ctx_t   *ctx;
+    ngx_http_intent_api_post_t  *post;
+
+    c = ev->data;
+    ctx = c->data;
+    post = ctx->post;
+    r = ctx->request;
+
+    ngx_http_intent_release();
+
+    ngx_http_set_log_request(r->connection->log, r);
+
+    /* what nobody waits for any more is not begun */
+
+    if (r->connection->error) {
+        post->nitems = post->next;
+    }
+
+    post->waiting++;
+    ngx_http_intent_api_run(ctx);
+
+    ngx_http_intent_api_done(ctx);
+}
+
+
+static void
+ngx_http_intent_api_begin(ngx_http_intent_api_item_t *item, json_t *json)
+{
+    ngx_int_t                   rc;
+    ngx_http_intent_api_ctx_t  *ctx;
+
+    ctx = item->ctx;
+
+    rc = ngx_http_intent_api_parse(item, json);
+
+    if (!ctx->post->batch) {
+        ctx->intent = &item->intent;
+        ctx->type = item->type;
+    }
+
+    if (rc == NGX_OK && item->is_signed) {
+        rc = ngx_http_intent_api_check_signature(item);
+    }
+
+    if (rc == NGX_AGAIN) {
+        rc = ngx_http_intent_api_ask_wallet(item,
+                                          ngx_http_intent_api_wallet_handler);
+        if (rc == NGX_OK) {
+            ctx->post->waiting++;
+            return;
+        }
+    }
+
+    ngx_http_intent_api_go_on(item, rc);
+}
+
+
+static void
+ngx_http_intent_api_wallet_handler(void *data, ngx_int_t rc)
+{
+    ngx_http_intent_api_item_t  *item = data;
+
+    ngx_http_request_t  *r;
+
+    r = item->ctx->request;
+
+    ngx_http_set_log_request(r->connection->log, r);
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "intent api wallet: %i", rc);
+
+    rc = ngx_http_intent_api_wallet_said(item, rc);
+
+    /* what nobody waits for any more is not kept */
+
+    ngx_http_intent_api_go_on(item, r->connection->error ? NGX_ERROR : rc);
+
+    ngx_http_intent_api_done(item->ctx);
+}
+
+
+/* with what is known of an item now: it is kept, or its answer is known */
+
+static void
+ngx_http_intent_api_go_on(ngx_http_intent_api_item_t *item, ngx_int_t rc)
+{
+    if (rc == NGX_OK) {
+        rc = ngx_http_intent_api_keep(item);
+    }
+
+    switch (rc) {
+
+    case NGX_OK:
+        item->ctx->post->waiting++;
+        break;
+
+    case NGX_DECLINED:
+        item->status = item->problem.status;
+        ngx_http_intent_api_rejected(item->type, item->problem.reason);
+        break;
+
+    default: /* NGX_ERROR */
+        item->status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        item->problem.detail = NULL;
+        item->problem.faults.nelts = 0;
+    }
+}
+
+
+/* NGX_OK: the store has the intent now; else as for problems */
+
+static ngx_int_t
+ngx_http_intent_api_keep(ngx_http_intent_api_item_t *item)
+{
+    ngx_http_intent_t             *in;
     ngx_http_intent_transition_t  *t;
 
-    ctx->change.intent = ctx->intent;
-    ctx->change.to = NGX_HTTP_INTENT_PENDING;
+    in = &item->intent;
 
-    t = &ctx->transition;
+    if (ngx_http_intent_id(item->id_buffer) != NGX_OK
+        || ngx_http_intent_api_admission(item) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
-    t->changes = &ctx->change;
+    in->id.data = item->id_buffer;
+    in->id.len = NGX_HTTP_INTENT_ID_LEN;
+
+    in->created_at = ngx_http_intent_now();
+    in->updated_at = in->created_at;
+
+    item->change.intent = in;
+    item->change.to = NGX_HTTP_INTENT_PENDING;
+
+    t = &item->transition;
+
+    t->changes = &item->change;
     t->nchanges = 1;
     t->record = ngx_http_intent_store_create;
     t->handler = ngx_http_intent_api_kept_handler;
-    t->data = ctx;
-    t->log = r->connection->log;
+    t->data = item;
+    t->log = item->ctx->request->connection->log;
 
     if (ngx_http_intent_transition(t) == NGX_OK) {
-        ngx_http_intent_api_wait(r);
-        return NGX_AGAIN;
+        return NGX_OK;
     }
 
-    ngx_http_intent_api_rejected(ctx->type, NGX_HTTP_INTENT_REJECTED_STORE);
-
-    return ngx_http_intent_api_problem(r, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                       ngx_http_intent_api_not_kept, NULL);
+    return ngx_http_intent_api_not_kept(item);
 }
 
 
 static void
 ngx_http_intent_api_kept_handler(ngx_http_intent_transition_t *t, ngx_int_t rc)
 {
-    ngx_http_intent_api_ctx_t  *ctx = t->data;
+    ngx_http_intent_api_item_t  *item = t->data;
 
     ngx_http_request_t  *r;
+
+    r = item->ctx->request;
+
+    ngx_http_set_log_request(r->connection->log, r);
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "intent api kept: %i, refused:%ui, intent %V", rc,
+                   item->change.refused, &item->intent.id);
+
+    if (rc == NGX_ERROR) {
+        rc = ngx_http_intent_api_unfit(item);
+
+    } else if (rc != NGX_OK) {
+        rc = ngx_http_intent_api_not_kept(item);
+
+    } else if (item->change.refused) {
+        rc = ngx_http_intent_api_known(item);
+
+    } else {
+
+        /* it is there and will be made, whether or not the client is */
+
+        item->status = NGX_HTTP_ACCEPTED;
+        ngx_http_intent_chain_wake(&item->intent.chain);
+    }
+
+    if (rc == NGX_DECLINED) {
+        item->status = item->problem.status;
+        ngx_http_intent_api_rejected(item->type, item->problem.reason);
+    }
+
+    ngx_http_intent_api_done(item->ctx);
+}
+
+
+/* it was there before; as for problems */
+
+static ngx_int_t
+ngx_http_intent_api_known(ngx_http_intent_api_item_t *item)
+{
+    switch (item->admission ? item->admission->duplicate
+                            : NGX_HTTP_INTENT_DUPLICATE_NONE)
+    {
+
+    case NGX_HTTP_INTENT_DUPLICATE_KEY:
+        item->status = NGX_HTTP_ACCEPTED;
+        item->replayed = 1;
+        break;
+
+    case NGX_HTTP_INTENT_DUPLICATE_DIGEST:
+        item->status = NGX_HTTP_OK;
+        break;
+
+    case NGX_HTTP_INTENT_DUPLICATE_OTHER:
+        item->problem.status = NGX_HTTP_CONFLICT;
+        item->problem.reason = NGX_HTTP_INTENT_REJECTED_DUPLICATE;
+        item->problem.detail = "the Idempotency-Key was used for another "
+                               "request";
+        return NGX_DECLINED;
+
+    default: /* NGX_HTTP_INTENT_DUPLICATE_NONE */
+        return ngx_http_intent_api_not_kept(item);
+    }
+
+    item->intent = item->admission->first;
+
+    ngx_http_intent_api_replayed(item->type, !item->replayed);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_intent_api_not_kept(ngx_http_intent_api_item_t *item)
+{
+    item->problem.status = NGX_HTTP_SERVICE_UNAVAILABLE;
+    item->problem.reason = NGX_HTTP_INTENT_REJECTED_STORE;
+    item->problem.detail = "the intent could not be kept, "
+                           "please try again later";
+
+    return NGX_DECLINED;
+}
+
+
+/* Postgres refused it, and would again */
+
+static ngx_int_t
+ngx_http_intent_api_unfit(ngx_http_intent_api_item_t *item)
+{
+    item->problem.status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+    item->problem.reason = NGX_HTTP_INTENT_REJECTED_STORE;
+    item->problem.detail = "the intent cannot be kept";
+
+    return NGX_DECLINED;
+}
+
+
+/* in a callback, last: an answer that was waited for has come */
+
+static void
+ngx_http_intent_api_done(ngx_http_intent_api_ctx_t *ctx)
+{
+    ngx_http_request_t  *r;
+
+    if (--ctx->post->waiting) {
+        return;
+    }
 
     r = ctx->request;
 
     ngx_http_intent_api_resume(r);
 
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "intent api kept: %i, intent %V", rc, &ctx->intent->id);
-
-    if (rc == NGX_OK && !ctx->change.refused) {
-
-        /* it is there and will be made, whether or not the client is */
-
-        ngx_http_intent_chain_wake(&ctx->intent->chain);
-
-        rc = r->connection->error ? NGX_ERROR
-                                  : ngx_http_intent_api_accepted(r,
-                                                                 ctx->intent);
-    } else {
-        ngx_http_intent_api_rejected(ctx->type,
-                                     NGX_HTTP_INTENT_REJECTED_STORE);
-
-        rc = r->connection->error ? NGX_ERROR
-                                  : ngx_http_intent_api_problem(r,
-                                               NGX_HTTP_SERVICE_UNAVAILABLE,
-                                               ngx_http_intent_api_not_kept,
-                                               NULL);
-    }
-
-    ngx_http_intent_api_finalize(r, rc);
-}
-
-
-static ngx_int_t
-ngx_http_intent_api_accepted(ngx_http_request_t *r, ngx_http_intent_t *in)
-{
-    u_char                          *p;
-    ngx_str_t                        json, location;
-    ngx_http_intent_api_loc_conf_t  *alcf;
-
-    alcf = ngx_http_get_module_loc_conf(r, ngx_http_intent_api_module);
-
-    json = ngx_http_intent_json(r->pool, in);
-    if (json.data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    location.len = alcf->prefix.len + 1 + in->id.len;
-    location.data = ngx_pnalloc(r->pool, location.len);
-    if (location.data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    p = ngx_cpymem(location.data, alcf->prefix.data, alcf->prefix.len);
-    *p++ = '/';
-    ngx_memcpy(p, in->id.data, in->id.len);
-
-    /* not headers_out.location: nginx would put its own scheme and host on */
-
-    if (ngx_http_intent_api_header(r, "Location", &location) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return ngx_http_intent_api_send(r, NGX_HTTP_ACCEPTED, &json);
+    ngx_http_intent_api_finalize(r, r->connection->error
+                                    ? NGX_ERROR
+                                    : ngx_http_intent_api_answer_post(r, ctx));
 }

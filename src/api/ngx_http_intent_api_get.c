@@ -11,14 +11,10 @@
 
 static void ngx_http_intent_api_cache_handler(void *data, ngx_int_t rc,
     ngx_str_t *json);
-static ngx_int_t ngx_http_intent_api_read(ngx_http_intent_api_ctx_t *ctx);
+static ngx_int_t ngx_http_intent_api_ask_store(ngx_http_intent_api_ctx_t *ctx);
 static void ngx_http_intent_api_store_handler(void *data, ngx_int_t rc,
     ngx_http_intent_t *in);
-static ngx_int_t ngx_http_intent_api_found(ngx_http_request_t *r,
-    ngx_str_t *json);
 
-
-static ngx_str_t  ngx_http_intent_api_cache_control = ngx_string("no-cache");
 
 static const char  ngx_http_intent_api_no_store[] =
     "the intent cannot be read at the moment, please try again later";
@@ -46,7 +42,7 @@ ngx_http_intent_api_get(ngx_http_request_t *r, ngx_http_intent_api_ctx_t *ctx)
 
     ctx->cache_status = NGX_HTTP_INTENT_CACHE_BYPASS;
 
-    if (ngx_http_intent_api_read(ctx) == NGX_OK) {
+    if (ngx_http_intent_api_ask_store(ctx) == NGX_OK) {
         ngx_http_intent_api_wait(r);
         r->main->count++;
         return NGX_DONE;
@@ -83,7 +79,7 @@ ngx_http_intent_api_cache_handler(void *data, ngx_int_t rc, ngx_str_t *json)
 
         ngx_http_intent_api_finalize(r, (ctx->json.data == NULL)
                                      ? NGX_HTTP_INTERNAL_SERVER_ERROR
-                                     : ngx_http_intent_api_found(r,
+                                     : ngx_http_intent_api_send_current(r,
                                                                  &ctx->json));
         return;
     }
@@ -91,7 +87,7 @@ ngx_http_intent_api_cache_handler(void *data, ngx_int_t rc, ngx_str_t *json)
     ctx->cache_status = (rc == NGX_DECLINED) ? NGX_HTTP_INTENT_CACHE_MISS
                                              : NGX_HTTP_INTENT_CACHE_BYPASS;
 
-    if (ngx_http_intent_api_read(ctx) == NGX_OK) {
+    if (ngx_http_intent_api_ask_store(ctx) == NGX_OK) {
         ngx_http_intent_api_wait(r);
         return;
     }
@@ -104,7 +100,7 @@ ngx_http_intent_api_cache_handler(void *data, ngx_int_t rc, ngx_str_t *json)
 
 
 static ngx_int_t
-ngx_http_intent_api_read(ngx_http_intent_api_ctx_t *ctx)
+ngx_http_intent_api_ask_store(ngx_http_intent_api_ctx_t *ctx)
 {
     return ngx_http_intent_store_get(&ctx->id, ctx->request->pool,
                                      ngx_http_intent_api_store_handler, ctx);
@@ -145,7 +141,7 @@ ngx_http_intent_api_store_handler(void *data, ngx_int_t rc,
 
         ngx_http_intent_cache_fill(&ctx->id, &json);
 
-        rc = ngx_http_intent_api_found(r, &json);
+        rc = ngx_http_intent_api_send_current(r, &json);
         break;
 
     case NGX_DECLINED:
@@ -159,18 +155,4 @@ ngx_http_intent_api_store_handler(void *data, ngx_int_t rc,
     }
 
     ngx_http_intent_api_finalize(r, rc);
-}
-
-
-static ngx_int_t
-ngx_http_intent_api_found(ngx_http_request_t *r, ngx_str_t *json)
-{
-    if (ngx_http_intent_api_header(r, "Cache-Control",
-                                   &ngx_http_intent_api_cache_control)
-        != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return ngx_http_intent_api_send(r, NGX_HTTP_OK, json);
 }

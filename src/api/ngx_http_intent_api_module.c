@@ -19,27 +19,10 @@ typedef struct {
 
 
 typedef struct {
+    ngx_str_t                        path;     /* below the location */
     ngx_str_t                        allow;
     ngx_http_intent_api_method_t    *methods;
 } ngx_http_intent_api_route_t;
-
-
-/* the counters of one type; those of no type have an empty name */
-typedef struct {
-    ngx_str_t                        type;
-    ngx_http_intent_stat_t          *rejected
-                                         [NGX_HTTP_INTENT_REJECTED_REASONS];
-} ngx_http_intent_api_stats_t;
-
-
-typedef struct {
-    ngx_uint_t                       used;
-    ngx_array_t                      stats;  /* ngx_http_intent_api_stats_t */
-} ngx_http_intent_api_main_conf_t;
-
-
-typedef ngx_int_t (*ngx_http_intent_api_variable_pt)(
-    ngx_http_intent_api_ctx_t *ctx, ngx_str_t *value);
 
 
 static ngx_int_t ngx_http_intent_api_handler(ngx_http_request_t *r);
@@ -48,32 +31,34 @@ static ngx_http_intent_api_route_t *ngx_http_intent_api_find_route(
 static ngx_int_t ngx_http_intent_api_not_allowed(ngx_http_request_t *r,
     ngx_http_intent_api_route_t *route);
 
-static ngx_int_t ngx_http_intent_api_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
-static ngx_int_t ngx_http_intent_api_variable_id(
-    ngx_http_intent_api_ctx_t *ctx, ngx_str_t *value);
-static ngx_int_t ngx_http_intent_api_variable_type(
-    ngx_http_intent_api_ctx_t *ctx, ngx_str_t *value);
-static ngx_int_t ngx_http_intent_api_variable_status(
-    ngx_http_intent_api_ctx_t *ctx, ngx_str_t *value);
-static ngx_int_t ngx_http_intent_api_variable_user(
-    ngx_http_intent_api_ctx_t *ctx, ngx_str_t *value);
-static ngx_int_t ngx_http_intent_api_variable_cache_status(
-    ngx_http_intent_api_ctx_t *ctx, ngx_str_t *value);
-static ngx_int_t ngx_http_intent_api_member(ngx_str_t *json, const char *key,
-    ngx_str_t *value);
-
 static ngx_int_t ngx_http_intent_api_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_intent_api_postconfiguration(ngx_conf_t *cf);
-static ngx_int_t ngx_http_intent_api_add_stats(ngx_conf_t *cf,
-    ngx_http_intent_api_main_conf_t *amcf, ngx_str_t *type);
+static ngx_int_t ngx_http_intent_api_add_names(ngx_conf_t *cf,
+    ngx_array_t *names, ngx_array_t *from);
 static void *ngx_http_intent_api_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_intent_api_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_intent_api_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_http_intent_api(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_intent_signature(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static ngx_int_t ngx_http_intent_api_init_process(ngx_cycle_t *cycle);
+
+
+static ngx_conf_enum_t  ngx_http_intent_api_signatures[] = {
+    { ngx_string("off"), NGX_HTTP_INTENT_SIGNATURE_OFF },
+    { ngx_string("optional"), NGX_HTTP_INTENT_SIGNATURE_OPTIONAL },
+    { ngx_string("required"), NGX_HTTP_INTENT_SIGNATURE_REQUIRED },
+    { ngx_null_string, 0 }
+};
+
+
+/* each one of a batch costs some 2 kB until it is answered */
+
+static ngx_conf_num_bounds_t  ngx_http_intent_api_batch_bounds = {
+    ngx_conf_check_num_bounds, 0, 1000
+};
 
 
 static ngx_command_t  ngx_http_intent_api_commands[] = {
@@ -92,6 +77,20 @@ static ngx_command_t  ngx_http_intent_api_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_intent_api_loc_conf_t, user),
       NULL },
+
+    { ngx_string("intent_signature"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_intent_signature,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_intent_api_loc_conf_t, signature),
+      &ngx_http_intent_api_signatures },
+
+    { ngx_string("intent_batch"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_intent_api_loc_conf_t, batch),
+      &ngx_http_intent_api_batch_bounds },
 
       ngx_null_command
 };
@@ -128,69 +127,72 @@ ngx_module_t  ngx_http_intent_api_module = {
 };
 
 
-static ngx_http_intent_api_method_t  ngx_http_intent_api_collection[] = {
+static ngx_http_intent_api_method_t  ngx_http_intent_api_of_collection[] = {
     { NGX_HTTP_POST, ngx_http_intent_api_create },
+    { NGX_HTTP_GET|NGX_HTTP_HEAD, ngx_http_intent_api_list },
     { 0, NULL }
 };
 
 
-static ngx_http_intent_api_method_t  ngx_http_intent_api_item[] = {
+static ngx_http_intent_api_method_t  ngx_http_intent_api_of_types[] = {
+    { NGX_HTTP_GET|NGX_HTTP_HEAD, ngx_http_intent_api_get_types },
+    { 0, NULL }
+};
+
+
+static ngx_http_intent_api_method_t  ngx_http_intent_api_of_intent[] = {
     { NGX_HTTP_GET|NGX_HTTP_HEAD, ngx_http_intent_api_get },
+    { NGX_HTTP_DELETE, ngx_http_intent_api_cancel },
     { 0, NULL }
 };
 
 
-static ngx_http_intent_api_route_t  ngx_http_intent_api_routes[] = {
-    { ngx_string("POST"), ngx_http_intent_api_collection },
-    { ngx_string("GET, HEAD"), ngx_http_intent_api_item }
+static ngx_http_intent_api_method_t  ngx_http_intent_api_of_stream[] = {
+    { NGX_HTTP_GET, ngx_http_intent_api_stream },
+    { 0, NULL }
 };
 
 
-/* in the order of ngx_http_intent_rejected_e */
-
-static const char  *ngx_http_intent_api_reasons[] = {
-    "json",
-    "invalid",
-    "user",
-    "media_type",
-    "too_large",
-    "store"
+static ngx_http_intent_api_method_t  ngx_http_intent_api_of_events[] = {
+    { NGX_HTTP_GET|NGX_HTTP_HEAD, ngx_http_intent_api_events },
+    { 0, NULL }
 };
 
 
-/* in the order of ngx_http_intent_cache_status_e */
+/* fixed paths; none of them can be an id */
 
-static ngx_str_t  ngx_http_intent_api_cache_statuses[] = {
-    ngx_null_string,
-    ngx_string("HIT"),
-    ngx_string("MISS"),
-    ngx_string("BYPASS")
+static ngx_http_intent_api_route_t  ngx_http_intent_api_paths[] = {
+
+    { ngx_string(""), ngx_string("GET, HEAD, POST"),
+      ngx_http_intent_api_of_collection },
+
+    { ngx_string("/"), ngx_string("GET, HEAD, POST"),
+      ngx_http_intent_api_of_collection },
+
+    { ngx_string("/types"), ngx_string("GET, HEAD"),
+      ngx_http_intent_api_of_types },
+
+    { ngx_string("/stream"), ngx_string("GET"),
+      ngx_http_intent_api_of_stream },
+
+    { ngx_string("/events"), ngx_string("GET, HEAD"),
+      ngx_http_intent_api_of_events },
+
+    { ngx_null_string, ngx_null_string, NULL }
 };
 
 
-static ngx_http_variable_t  ngx_http_intent_api_variables[] = {
+/* paths of an intent: what follows the id */
 
-    { ngx_string("intent_id"), NULL, ngx_http_intent_api_variable,
-      (uintptr_t) ngx_http_intent_api_variable_id,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+static ngx_http_intent_api_route_t  ngx_http_intent_api_intent_paths[] = {
 
-    { ngx_string("intent_type"), NULL, ngx_http_intent_api_variable,
-      (uintptr_t) ngx_http_intent_api_variable_type,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+    { ngx_string(""), ngx_string("GET, HEAD, DELETE"),
+      ngx_http_intent_api_of_intent },
 
-    { ngx_string("intent_status"), NULL, ngx_http_intent_api_variable,
-      (uintptr_t) ngx_http_intent_api_variable_status,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+    { ngx_string("/events"), ngx_string("GET, HEAD"),
+      ngx_http_intent_api_of_events },
 
-    { ngx_string("intent_user"), NULL, ngx_http_intent_api_variable,
-      (uintptr_t) ngx_http_intent_api_variable_user,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("intent_cache_status"), NULL, ngx_http_intent_api_variable,
-      (uintptr_t) ngx_http_intent_api_variable_cache_status,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-      ngx_http_null_variable
+    { ngx_null_string, ngx_null_string, NULL }
 };
 
 
@@ -220,9 +222,7 @@ ngx_http_intent_api_handler(ngx_http_request_t *r)
         }
     }
 
-    r->expect_tested = 1;
-
-    rc = ngx_http_discard_request_body(r);
+    rc = ngx_http_intent_api_discard(r);
 
     if (rc != NGX_OK) {
         return rc;
@@ -243,8 +243,9 @@ static ngx_http_intent_api_route_t *
 ngx_http_intent_api_find_route(ngx_http_request_t *r,
     ngx_http_intent_api_ctx_t *ctx)
 {
-    u_char                          *p, id[16];
-    size_t                           len;
+    u_char                           id[16];
+    ngx_str_t                        path;
+    ngx_http_intent_api_route_t     *route;
     ngx_http_intent_api_loc_conf_t  *alcf;
 
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_intent_api_module);
@@ -253,27 +254,38 @@ ngx_http_intent_api_find_route(ngx_http_request_t *r,
         return NULL;
     }
 
-    p = r->uri.data + alcf->skip;
-    len = r->uri.len - alcf->skip;
+    path.data = r->uri.data + alcf->skip;
+    path.len = r->uri.len - alcf->skip;
 
-    if (len == 0 || (len == 1 && *p == '/')) {
-        return &ngx_http_intent_api_routes[0];
-    }
+    route = ngx_http_intent_api_paths;
 
     /* what is not a UUID never was an intent */
 
-    if (*p != '/'
-        || ngx_http_intent_id_parse(p + 1, len - 1, id) != NGX_OK)
+    if (path.len > NGX_HTTP_INTENT_ID_LEN
+        && path.data[0] == '/'
+        && ngx_http_intent_id_parse(path.data + 1, NGX_HTTP_INTENT_ID_LEN, id)
+           == NGX_OK)
     {
-        return NULL;
+        ngx_http_intent_id_format(id, ctx->id_buffer);
+
+        ctx->id.data = ctx->id_buffer;
+        ctx->id.len = NGX_HTTP_INTENT_ID_LEN;
+
+        path.data += 1 + NGX_HTTP_INTENT_ID_LEN;
+        path.len -= 1 + NGX_HTTP_INTENT_ID_LEN;
+
+        route = ngx_http_intent_api_intent_paths;
     }
 
-    ngx_http_intent_id_format(id, ctx->id_buffer);
+    for ( /* void */ ; route->methods; route++) {
+        if (path.len == route->path.len
+            && ngx_memcmp(path.data, route->path.data, path.len) == 0)
+        {
+            return route;
+        }
+    }
 
-    ctx->id.data = ctx->id_buffer;
-    ctx->id.len = NGX_HTTP_INTENT_ID_LEN;
-
-    return &ngx_http_intent_api_routes[1];
+    return NULL;
 }
 
 
@@ -324,185 +336,32 @@ ngx_http_intent_api_finalize(ngx_http_request_t *r, ngx_int_t rc)
 }
 
 
-void
-ngx_http_intent_api_rejected(ngx_http_intent_type_t *type, ngx_uint_t reason)
+ngx_array_t *
+ngx_http_intent_api_chains(void)
 {
-    ngx_str_t                         name;
-    ngx_uint_t                        i;
-    ngx_http_intent_api_stats_t      *stats;
     ngx_http_intent_api_main_conf_t  *amcf;
-
-    ngx_str_null(&name);
-
-    if (type) {
-        name = *ngx_http_intent_type_name(type);
-    }
 
     amcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
                                                ngx_http_intent_api_module);
-    stats = amcf->stats.elts;
-
-    for (i = 0; i < amcf->stats.nelts; i++) {
-        if (stats[i].type.len == name.len
-            && ngx_memcmp(stats[i].type.data, name.data, name.len) == 0)
-        {
-            ngx_http_intent_stat_inc(stats[i].rejected[reason], 1);
-            return;
-        }
-    }
+    return &amcf->chains;
 }
 
 
-static ngx_int_t
-ngx_http_intent_api_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data)
+ngx_array_t *
+ngx_http_intent_api_type_names(void)
 {
-    ngx_http_intent_api_variable_pt  get =
-                                     (ngx_http_intent_api_variable_pt) data;
+    ngx_http_intent_api_main_conf_t  *amcf;
 
-    ngx_str_t                   value;
-    ngx_http_intent_api_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_intent_api_module);
-
-    if (ctx == NULL || get(ctx, &value) != NGX_OK || value.len == 0) {
-        v->not_found = 1;
-        return NGX_OK;
-    }
-
-    v->data = value.data;
-    v->len = value.len;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_intent_api_variable_id(ngx_http_intent_api_ctx_t *ctx,
-    ngx_str_t *value)
-{
-    *value = ctx->intent ? ctx->intent->id : ctx->id;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_intent_api_variable_type(ngx_http_intent_api_ctx_t *ctx,
-    ngx_str_t *value)
-{
-    if (ctx->intent) {
-        *value = ctx->intent->type;
-        return NGX_OK;
-    }
-
-    if (ctx->type) {
-        *value = *ngx_http_intent_type_name(ctx->type);
-        return NGX_OK;
-    }
-
-    return ngx_http_intent_api_member(&ctx->json, "\"type\":\"", value);
-}
-
-
-static ngx_int_t
-ngx_http_intent_api_variable_status(ngx_http_intent_api_ctx_t *ctx,
-    ngx_str_t *value)
-{
-    if (ctx->intent && ctx->intent->status != NGX_HTTP_INTENT_NEW) {
-        *value = *ngx_http_intent_status_name(ctx->intent->status);
-        return NGX_OK;
-    }
-
-    return ngx_http_intent_api_member(&ctx->json, "\"status\":\"", value);
-}
-
-
-static ngx_int_t
-ngx_http_intent_api_variable_user(ngx_http_intent_api_ctx_t *ctx,
-    ngx_str_t *value)
-{
-    if (ctx->intent && ctx->intent->user_id.len) {
-        *value = ctx->intent->user_id;
-        return NGX_OK;
-    }
-
-    if (ctx->user.len) {
-        *value = ctx->user;
-        return NGX_OK;
-    }
-
-    return ngx_http_intent_api_member(&ctx->json, "\"userId\":\"", value);
-}
-
-
-static ngx_int_t
-ngx_http_intent_api_variable_cache_status(ngx_http_intent_api_ctx_t *ctx,
-    ngx_str_t *value)
-{
-    *value = ngx_http_intent_api_cache_statuses[ctx->cache_status];
-
-    return NGX_OK;
-}
-
-
-/*
- * A string of JSON that we made ourselves, with the escapes it has there.
- * No string before can hold the key, for its quotes would be escaped.
- */
-
-static ngx_int_t
-ngx_http_intent_api_member(ngx_str_t *json, const char *key, ngx_str_t *value)
-{
-    u_char  *p, *last;
-
-    if (json->len == 0) {
-        return NGX_DECLINED;
-    }
-
-    last = json->data + json->len;
-    p = ngx_strnstr(json->data, (char *) key, json->len);
-
-    if (p == NULL) {
-        return NGX_DECLINED;
-    }
-
-    p += ngx_strlen(key);
-    value->data = p;
-
-    while (p < last && *p != '"') {
-        p += (*p == '\\') ? 2 : 1;
-    }
-
-    if (p >= last) {
-        return NGX_DECLINED;
-    }
-
-    value->len = p - value->data;
-
-    return NGX_OK;
+    amcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
+                                               ngx_http_intent_api_module);
+    return &amcf->types;
 }
 
 
 static ngx_int_t
 ngx_http_intent_api_preconfiguration(ngx_conf_t *cf)
 {
-    ngx_http_variable_t  *var, *v;
-
-    for (v = ngx_http_intent_api_variables; v->name.len; v++) {
-        var = ngx_http_add_variable(cf, &v->name, v->flags);
-        if (var == NULL) {
-            return NGX_ERROR;
-        }
-
-        var->get_handler = v->get_handler;
-        var->data = v->data;
-    }
-
-    return NGX_OK;
+    return ngx_http_intent_api_add_variables(cf);
 }
 
 
@@ -548,6 +407,14 @@ ngx_http_intent_api_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    if (ngx_http_intent_api_add_names(cf, &amcf->types, types) != NGX_OK
+        || ngx_http_intent_api_add_names(cf, &amcf->chains,
+                                         ngx_http_intent_chains(cf))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     ngx_str_null(&none);
 
     if (ngx_http_intent_api_add_stats(cf, amcf, &none) != NGX_OK) {
@@ -568,45 +435,32 @@ ngx_http_intent_api_postconfiguration(ngx_conf_t *cf)
 
 
 static ngx_int_t
-ngx_http_intent_api_add_stats(ngx_conf_t *cf,
-    ngx_http_intent_api_main_conf_t *amcf, ngx_str_t *type)
+ngx_http_intent_api_add_names(ngx_conf_t *cf, ngx_array_t *names,
+    ngx_array_t *from)
 {
-    u_char                       *p;
-    size_t                        len;
-    ngx_str_t                     labels;
-    ngx_uint_t                    i;
-    const char                   *reason;
-    ngx_http_intent_api_stats_t  *stats;
+    ngx_str_t                *name;
+    ngx_uint_t                i;
+    ngx_http_intent_name_t  **n;
 
-    stats = ngx_array_push(&amcf->stats);
-    if (stats == NULL) {
+    if (ngx_array_init(names, cf->pool, from->nelts, sizeof(ngx_str_t))
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    stats->type = *type;
+    n = from->elts;
 
-    for (i = 0; i < NGX_HTTP_INTENT_REJECTED_REASONS; i++) {
-        reason = ngx_http_intent_api_reasons[i];
+    for (i = 0; i < from->nelts; i++) {
+        name = ngx_array_push(names);
 
-        len = sizeof("type=\"\",reason=\"\"") + type->len + ngx_strlen(reason);
+        name->len = n[i]->name.len;
+        name->data = ngx_pnalloc(cf->pool, name->len + 1);
 
-        p = ngx_pnalloc(cf->pool, len);
-        if (p == NULL) {
+        if (name->data == NULL) {
             return NGX_ERROR;
         }
 
-        labels.data = p;
-        labels.len = ngx_sprintf(p, "type=\"%V\",reason=\"%s\"", type, reason)
-                     - p;
-
-        stats->rejected[i] = ngx_http_intent_stat_add(cf,
-                                         NGX_HTTP_INTENT_COUNTER,
-                                         "intents_rejected_total",
-                                         "Intents that were not accepted.",
-                                         &labels);
-        if (stats->rejected[i] == NULL) {
-            return NGX_ERROR;
-        }
+        (void) ngx_cpystrn(name->data, n[i]->name.data, name->len + 1);
     }
 
     return NGX_OK;
@@ -637,6 +491,8 @@ ngx_http_intent_api_create_main_conf(ngx_conf_t *cf)
 static void *
 ngx_http_intent_api_create_loc_conf(ngx_conf_t *cf)
 {
+    ngx_http_intent_api_loc_conf_t  *conf;
+
     /*
      * set by ngx_pcalloc():
      *
@@ -644,9 +500,18 @@ ngx_http_intent_api_create_loc_conf(ngx_conf_t *cf)
      *     conf->skip = 0;
      *     conf->max_body = 0;
      *     conf->user = NULL;
+     *     conf->types = NULL;
      */
 
-    return ngx_pcalloc(cf->pool, sizeof(ngx_http_intent_api_loc_conf_t));
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_intent_api_loc_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    conf->signature = NGX_CONF_UNSET_UINT;
+    conf->batch = NGX_CONF_UNSET;
+
+    return conf;
 }
 
 
@@ -656,11 +521,16 @@ ngx_http_intent_api_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_intent_api_loc_conf_t  *prev = parent;
     ngx_http_intent_api_loc_conf_t  *conf = child;
 
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_core_loc_conf_t         *clcf;
+    ngx_http_intent_api_main_conf_t  *amcf;
 
     if (conf->user == NULL) {
         conf->user = prev->user;
     }
+
+    ngx_conf_merge_uint_value(conf->signature, prev->signature,
+                              NGX_HTTP_INTENT_SIGNATURE_OFF);
+    ngx_conf_merge_value(conf->batch, prev->batch, 100);
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -670,10 +540,30 @@ ngx_http_intent_api_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->prefix = prev->prefix;
         conf->skip = prev->skip;
         conf->max_body = prev->max_body;
+
+        /* whose schemas say whether userId is needed */
+
+        if (conf->user == prev->user) {
+            conf->types = prev->types;
+        }
     }
 
     if (conf->prefix.data == NULL) {
         return NGX_CONF_OK;
+    }
+
+    if (conf->user) {
+        amcf = ngx_http_conf_get_module_main_conf(cf,
+                                                  ngx_http_intent_api_module);
+        amcf->has_users = 1;
+    }
+
+    if (conf->types == NULL) {
+        conf->types = ngx_pcalloc(cf->pool,
+                                  sizeof(ngx_http_intent_api_types_t));
+        if (conf->types == NULL) {
+            return NGX_CONF_ERROR;
+        }
     }
 
     /*
@@ -753,6 +643,26 @@ ngx_http_intent_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     amcf->used = 1;
 
     return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_intent_signature(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_intent_api_loc_conf_t  *alcf = conf;
+
+    char  *rv;
+
+    rv = ngx_conf_set_enum_slot(cf, cmd, conf);
+
+    if (rv == NGX_CONF_OK
+        && alcf->signature != NGX_HTTP_INTENT_SIGNATURE_OFF)
+    {
+        ngx_http_intent_type_need_signable(cf);
+        ngx_http_intent_chain_need_domain(cf);
+    }
+
+    return rv;
 }
 
 

@@ -15,6 +15,7 @@ typedef struct {
 
 static ngx_int_t ngx_http_intent_api_answer(ngx_http_request_t *r,
     ngx_uint_t status, ngx_str_t *type, ngx_str_t *body);
+static ngx_int_t ngx_http_intent_api_challenge(ngx_http_request_t *r);
 static const char *ngx_http_intent_api_title(ngx_uint_t status);
 static size_t ngx_http_intent_api_problem_len(ngx_str_t *detail,
     ngx_array_t *faults);
@@ -40,6 +41,7 @@ static ngx_http_intent_api_title_t  ngx_http_intent_api_titles[] = {
     { NGX_HTTP_CONFLICT, "Conflict" },
     { NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "Content Too Large" },
     { NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type" },
+    { 426, "Upgrade Required" },
     { NGX_HTTP_TOO_MANY_REQUESTS, "Too Many Requests" },
     { NGX_HTTP_SERVICE_UNAVAILABLE, "Service Unavailable" },
     { 0, "Internal Server Error" }
@@ -56,25 +58,95 @@ ngx_http_intent_api_send(ngx_http_request_t *r, ngx_uint_t status,
 
 
 ngx_int_t
+ngx_http_intent_api_send_current(ngx_http_request_t *r, ngx_str_t *json)
+{
+    static ngx_str_t  no_cache = ngx_string("no-cache");
+
+    if (ngx_http_intent_api_header(r, "Cache-Control", &no_cache) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_intent_api_send(r, NGX_HTTP_OK, json);
+}
+
+
+ngx_int_t
 ngx_http_intent_api_problem(ngx_http_request_t *r, ngx_uint_t status,
     const char *detail, ngx_array_t *faults)
 {
-    u_char                   *p;
-    ngx_str_t                 body, sentence;
-    const char               *title;
-    ngx_http_intent_fault_t  *fault;
+    ngx_int_t  rc;
+    ngx_str_t  body;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "intent api problem: %ui, faults:%ui", status,
                    faults ? faults->nelts : 0);
 
-    if (status == NGX_HTTP_SERVICE_UNAVAILABLE
-        && ngx_http_intent_api_header(r, "Retry-After",
-                                      &ngx_http_intent_api_retry_after)
-           != NGX_OK)
-    {
+    switch (status) {
+
+    case NGX_HTTP_SERVICE_UNAVAILABLE:
+        rc = ngx_http_intent_api_header(r, "Retry-After",
+                                        &ngx_http_intent_api_retry_after);
+        break;
+
+    case NGX_HTTP_UNAUTHORIZED:
+        rc = ngx_http_intent_api_challenge(r);
+        break;
+
+    default:
+        rc = NGX_OK;
+    }
+
+    if (rc != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    body = ngx_http_intent_api_problem_json(r->pool, status, detail, faults);
+
+    if (body.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_intent_api_answer(r, status,
+                                      &ngx_http_intent_api_problem_type,
+                                      &body);
+}
+
+
+/*
+ * RFC 9110, 15.5.2, wants a challenge with each 401; none of the registered
+ * schemes is a signature of the body, so that it has a name of its own.
+ */
+
+static ngx_int_t
+ngx_http_intent_api_challenge(ngx_http_request_t *r)
+{
+    ngx_str_t                        value;
+    ngx_http_intent_api_loc_conf_t  *alcf;
+
+    alcf = ngx_http_get_module_loc_conf(r, ngx_http_intent_api_module);
+
+    value.data = ngx_pnalloc(r->pool, sizeof("EIP712 types=\"/types\"")
+                                      + alcf->prefix.len);
+    if (value.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.len = ngx_sprintf(value.data, "EIP712 types=\"%V/types\"",
+                            &alcf->prefix)
+                - value.data;
+
+    return ngx_http_intent_api_header(r, "WWW-Authenticate", &value);
+}
+
+
+ngx_str_t
+ngx_http_intent_api_problem_json(ngx_pool_t *pool, ngx_uint_t status,
+    const char *detail, ngx_array_t *faults)
+{
+    u_char                   *p;
+    ngx_str_t                 json, sentence;
+    const char               *title;
+    ngx_http_intent_fault_t  *fault;
 
     title = ngx_http_intent_api_title(status);
 
@@ -91,26 +163,23 @@ ngx_http_intent_api_problem(ngx_http_request_t *r, ngx_uint_t status,
         sentence.len = ngx_strlen(sentence.data);
     }
 
-    p = ngx_pnalloc(r->pool, ngx_strlen(title)
-                             + ngx_http_intent_api_problem_len(&sentence,
-                                                               faults));
-    if (p == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    json.len = 0;
+    json.data = ngx_pnalloc(pool, ngx_strlen(title)
+                                  + ngx_http_intent_api_problem_len(&sentence,
+                                                                    faults));
+    if (json.data == NULL) {
+        return json;
     }
 
-    body.data = p;
-
-    p = ngx_sprintf(p, "{\"type\":\"about:blank\",\"title\":\"%s\","
+    p = ngx_sprintf(json.data, "{\"type\":\"about:blank\",\"title\":\"%s\","
                     "\"status\":%ui,\"detail\":", title, status);
     p = ngx_http_intent_api_string(p, &sentence);
     p = ngx_http_intent_api_faults(p, faults);
     *p++ = '}';
 
-    body.len = p - body.data;
+    json.len = p - json.data;
 
-    return ngx_http_intent_api_answer(r, status,
-                                      &ngx_http_intent_api_problem_type,
-                                      &body);
+    return json;
 }
 
 
@@ -206,7 +275,7 @@ ngx_http_intent_api_problem_len(ngx_str_t *detail, ngx_array_t *faults)
     fault = faults->elts;
 
     for (i = 0; i < faults->nelts; i++) {
-        len += sizeof("{\"pointer\":\"\",\"detail\":\"\"},") - 1;
+        len += sizeof("{\"parameter\":\"\",\"detail\":\"\"},") - 1;
         len += fault[i].pointer.len
                + ngx_escape_json(NULL, fault[i].pointer.data,
                                  fault[i].pointer.len);
@@ -222,6 +291,7 @@ ngx_http_intent_api_problem_len(ngx_str_t *detail, ngx_array_t *faults)
 static u_char *
 ngx_http_intent_api_faults(u_char *p, ngx_array_t *faults)
 {
+    ngx_str_t                 where;
     ngx_uint_t                i;
     ngx_http_intent_fault_t  *fault;
 
@@ -239,8 +309,19 @@ ngx_http_intent_api_faults(u_char *p, ngx_array_t *faults)
             *p++ = ',';
         }
 
-        p = ngx_cpymem(p, "{\"pointer\":", sizeof("{\"pointer\":") - 1);
-        p = ngx_http_intent_api_string(p, &fault[i].pointer);
+        where = fault[i].pointer;
+
+        if (where.len && where.data[0] == '?') {
+            where.data++;
+            where.len--;
+
+            p = ngx_sprintf(p, "{\"parameter\":");
+
+        } else {
+            p = ngx_sprintf(p, "{\"pointer\":");
+        }
+
+        p = ngx_http_intent_api_string(p, &where);
         p = ngx_cpymem(p, ",\"detail\":", sizeof(",\"detail\":") - 1);
         p = ngx_http_intent_api_string(p, &fault[i].detail);
         *p++ = '}';

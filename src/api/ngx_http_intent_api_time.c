@@ -15,13 +15,33 @@ static ngx_int_t ngx_http_intent_api_digits(const u_char *p, size_t n);
 static ngx_int_t ngx_http_intent_api_days(ngx_int_t year, ngx_int_t month);
 static ngx_int_t ngx_http_intent_api_clock(const u_char *p, int64_t *seconds);
 static ngx_int_t ngx_http_intent_api_fraction(const u_char **p,
-    const u_char *last);
+    const u_char *last, ngx_uint_t *whole);
 static ngx_int_t ngx_http_intent_api_offset(const u_char *p, size_t len,
     int64_t *seconds);
 
 
+/*
+ * The same in words that JSON Schema has, so that a client's verdict is ours.
+ * The last day of all is left out, for west of Greenwich it ends in the year
+ * 10000, and so are leap seconds, of which each validator thinks otherwise.
+ */
+
+#define NGX_HTTP_INTENT_API_LEAP  "(0[48]|[2468][048]|[13579][26])"
+
+const char  ngx_http_intent_api_time_pattern[] =
+    "^(?!9999-12-31)"
+    "([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
+    "|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    "|02-(0[1-9]|1[0-9]|2[0-8]))"
+    "|([0-9]{2}" NGX_HTTP_INTENT_API_LEAP
+    "|([02468][048]|[13579][26])00)-02-29)"
+    "[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]+)?"
+    "([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+
+
 ngx_int_t
-ngx_http_intent_api_time(const u_char *p, size_t len, int64_t *msec)
+ngx_http_intent_api_time(const u_char *p, size_t len, int64_t *msec,
+    ngx_uint_t *whole)
 {
     int64_t        days, seconds, offset;
     ngx_int_t      year, month, day, fraction;
@@ -43,14 +63,15 @@ ngx_http_intent_api_time(const u_char *p, size_t len, int64_t *msec)
     day = ngx_http_intent_api_digits(p + 8, 2);
 
     if (year == NGX_ERROR || month < 1 || month > 12
-        || day < 1 || day > ngx_http_intent_api_days(year, month))
+        || day < 1 || day > ngx_http_intent_api_days(year, month)
+        || (year == 9999 && month == 12 && day == 31))
     {
         return NGX_ERROR;
     }
 
     p += sizeof("1985-04-12T23:20:50") - 1;
 
-    fraction = ngx_http_intent_api_fraction(&p, last);
+    fraction = ngx_http_intent_api_fraction(&p, last, whole);
 
     if (fraction == NGX_ERROR
         || ngx_http_intent_api_offset(p, last - p, &offset) != NGX_OK)
@@ -116,10 +137,8 @@ ngx_http_intent_api_clock(const u_char *p, int64_t *seconds)
     min = ngx_http_intent_api_digits(p + 3, 2);
     sec = ngx_http_intent_api_digits(p + 6, 2);
 
-    /* 60 is a leap second */
-
     if (hour == NGX_ERROR || min == NGX_ERROR || sec == NGX_ERROR
-        || p[2] != ':' || p[5] != ':' || hour > 23 || min > 59 || sec > 60)
+        || p[2] != ':' || p[5] != ':' || hour > 23 || min > 59 || sec > 59)
     {
         return NGX_ERROR;
     }
@@ -133,13 +152,15 @@ ngx_http_intent_api_clock(const u_char *p, int64_t *seconds)
 /* ".52", any number of digits, into milliseconds */
 
 static ngx_int_t
-ngx_http_intent_api_fraction(const u_char **pp, const u_char *last)
+ngx_http_intent_api_fraction(const u_char **pp, const u_char *last,
+    ngx_uint_t *whole)
 {
     ngx_int_t      msec, scale;
     const u_char  *p;
 
     p = *pp;
     msec = 0;
+    *whole = 1;
 
     if (*p != '.') {
         return 0;
@@ -150,6 +171,7 @@ ngx_http_intent_api_fraction(const u_char **pp, const u_char *last)
     for (scale = 100; p < last && *p >= '0' && *p <= '9'; p++) {
         msec += (*p - '0') * scale;
         scale /= 10;
+        *whole &= (*p == '0');
     }
 
     if (p == *pp + 1) {

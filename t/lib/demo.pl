@@ -14,6 +14,7 @@ $| = 1;
 $SIG{INT} = $SIG{TERM} = $SIG{HUP} = sub { print "\n"; say("stopping"); exit 130 };
 
 my $once = grep { $_ eq '--once' } @ARGV;
+my $json = JSON::PP->new->utf8->canonical;
 my $colour = -t STDOUT;
 my $t;
 
@@ -44,51 +45,68 @@ sub log_lines {
     return @lines > 40 ? @lines[-40 .. -1] : @lines;
 }
 
-say("starting Postgres, Redis and anvil (a block each second), and nginx with ",
-    "two workers");
+# The gateway's own accounts: the signer is the first one of anvil, and the
+# contracts are deployed by the last.
 
-my $amount = '1500000000000000000';
-$t = IntentTest->new(
-    workers => 2,
-    anvil   => { 'block-time' => 1 },
-    chain   => {
-        confirmations => 2, poll_interval => '500ms',
-        retry => 'attempts=5 backoff=1s max_backoff=60s',
-    },
-);
+sub deploy {
+    my ($name, @words) = @_;
 
-my $recipient = $t->fresh_address;
-my $before = $t->balance($recipient);
+    open my $file, '<', "t/lib/contracts/$name.json" or die "$name.json: $!";
+    my $contract = JSON::PP->new->decode(do { local $/; <$file> });
+    my $receipt = $t->receipt($t->rpc('eth_sendTransaction', {
+        from => $t->address(9),
+        data => $contract->{bytecode} . join '', map { IntentTest::word($_) } @words,
+    }));
 
-print "\n";
-say("the recipient $recipient has ", ether($before), ' ETH');
-say('asking for 1.5 ETH to be sent there');
-print "\n";
-
-my $body = qq({"type":"transfer","params":{"recipient":"$recipient","amount":"$amount"}});
-my $json = JSON::PP->new->utf8;
-my $answer = run("curl -sS -i -X POST -H 'Content-Type: application/json' "
-                 . "-d '$body' " . $t->url('/api/intents'));
-$answer =~ s/\r//g;
-print "$answer\n\n";
-
-my ($text) = $answer =~ /\n\n(.*)$/s;
-my $intent = eval { $json->decode($text) };
-my $begin = time;
-
-if ($answer !~ /^HTTP\S+ 202/ || !$intent) {
-    say('the gateway did not take it; its error log:');
-    print log_lines();
-    exit 1;
+    $receipt->{status} eq '0x1' or die "$name was not deployed\n";
+    return $receipt->{contractAddress};
 }
 
-my $url = $t->url("/api/intents/$intent->{intentId}");
-my $seen = '';
+# Submits one, and shows what becomes of it: the intent as it was at last.
 
-print bold("\$ curl $url"), "   # again and again\n";
+sub carry_out {
+    my ($type, %params) = @_;
 
-while (time - $begin < 60) {
-    my $i = $json->decode(scalar `curl -sS $url`);
+    my $body = $json->encode({ type => $type, params => \%params });
+    my $answer = run("curl -sS -i -X POST -H 'Content-Type: application/json' "
+                     . "-d '$body' " . $t->url('/api/intents'));
+    $answer =~ s/\r//g;
+    print "$answer\n\n";
+
+    my ($text) = $answer =~ /\n\n(.*)$/s;
+    my $intent = eval { $json->decode($text) };
+    my $begin = time;
+
+    if ($answer !~ /^HTTP\S+ 202/ || !$intent) {
+        say('the gateway did not take it; its error log:');
+        print log_lines();
+        exit 1;
+    }
+
+    my $url = $t->url("/api/intents/$intent->{intentId}");
+    my $seen = '';
+
+    print bold("\$ curl $url"), "   # again and again\n";
+
+    while (time - $begin < 60) {
+        $intent = $json->decode(scalar `curl -sS $url`);
+        my $line = status_line($intent);
+
+        if ($line ne $seen) {
+            printf "%6.2f s  %s  %s\n", time - $begin, $line, $intent->{message};
+            $seen = $line;
+        }
+
+        last if $intent->{status} =~ /^(?:success|failed|expired|cancelled)$/;
+        sleep 0.05;
+    }
+
+    print "\n";
+    return $intent;
+}
+
+sub status_line {
+    my $i = shift;
     my $line = $i->{status};
 
     $line .= "  hash $i->{txHash}" if $i->{txHash};
@@ -97,21 +115,101 @@ while (time - $begin < 60) {
     $line .= "  confirmations $i->{confirmations}" if $i->{confirmations};
     $line .= '  ' . $json->encode($i->{error}) if $i->{error};
 
-    if ($line ne $seen) {
-        printf "%6.2f s  %s  %s\n", time - $begin, $line, $i->{message};
-        $seen = $line;
-    }
-
-    $intent = $i;
-    last if $i->{status} =~ /^(?:success|failed|expired|cancelled)$/;
-    sleep 0.05;
+    return $line;
 }
 
-my $after = $t->balance($recipient);
-my $good = $intent->{status} eq 'success' && $after - $before == IntentTest::wei($amount);
+say("starting Postgres, Redis and anvil (a block each second), and nginx with ",
+    "two workers");
+
+$t = IntentTest->new(
+    workers => 2,
+    start   => 0,
+    anvil   => { 'block-time' => 1 },
+    chain   => {
+        confirmations => 2, poll_interval => '500ms',
+        retry => 'attempts=5 backoff=1s max_backoff=60s',
+    },
+);
+
+# Three contracts, and what the signer needs to swap: tokens, and the leave of
+# the exchange to take them. All before nginx runs, for then the signer's
+# nonces are its own.
+
+my $supply = '1000000000000000000000000';
+my ($gold, $silver) = (deploy('Token', $supply), deploy('Token', $supply));
+my ($exchange, $staking) = (deploy('Exchange'), deploy('Staking'));
+
+$t->token_transfer($gold, $t->address(9), $t->address(0), '1000000000000000000000');
+$t->token_transfer($silver, $t->address(9), $exchange, '100000000000000000000000');
+$t->receipt($t->rpc('eth_sendTransaction', {
+    from => $t->address(0), to => $gold,
+    data => '0x095ea7b3' . IntentTest::word($exchange) . 'f' x 64,
+}));
+
+my $types = <<"END";
+        intent_type swap {
+            label  "swap";
+            param  tokenIn       address;
+            param  tokenOut      address;
+            param  amountIn      decimal=18  positive;
+            param  minAmountOut  decimal=18  positive;
+            param  recipient     address;
+
+            call   to=$exchange
+                   function="swap(address,address,uint256,uint256,address,uint256)"
+                   args=\$tokenIn,\$tokenOut,\$amountIn,\$minAmountOut,\$recipient,\$deadline;
+        }
+
+        intent_type stake {
+            label  "stake";
+            param  amount     decimal=18  positive max=32;
+            param  validator  address     default=0x0000000000000000000000000000000000000000;
+            param  referral   string      default= length=0-32;
+
+            call   to=$staking value=\$amount
+                   function="stake(address,string)" args=\$validator,\$referral;
+        }
+END
+
+$t->write_conf(types => $t->default_types . "\n$types");
+$t->nginx_start;
+
+my $recipient = $t->fresh_address;
+my $amount = '1500000000000000000';
 
 print "\n";
-say("the recipient has ", ether($after), ' ETH, ', ether($after - $before), ' more');
+say("transfer: 1.5 ETH to $recipient, who has ", ether($t->balance($recipient)));
+print "\n";
+
+my %transfer = (recipient => $recipient, amount => $amount);
+my $intent = carry_out('transfer', %transfer);
+my $good = $intent->{status} eq 'success'
+           && $t->balance($recipient) == IntentTest::wei($amount);
+
+say('the recipient has ', ether($t->balance($recipient)), ' ETH');
+print "\n";
+say("swap: 10.5 of the token $gold for at least 20 of $silver");
+print "\n";
+
+my %swap = (tokenIn => $gold, tokenOut => $silver, amountIn => '10.5', minAmountOut => '20',
+            recipient => $recipient);
+my $swap = carry_out('swap', %swap);
+
+$good &&= $swap->{status} eq 'success'
+          && $t->token_balance($silver, $recipient) == IntentTest::wei('21000000000000000000');
+
+say('the recipient has ', ether($t->token_balance($silver, $recipient)), ' of it');
+print "\n";
+say('stake: 2.25 ETH, the validator left to the contract');
+print "\n";
+
+my %stake = (amount => '2.25', referral => 'demo');
+my $stake = carry_out('stake', %stake);
+
+$good &&= $stake->{status} eq 'success'
+          && $t->balance($staking) == IntentTest::wei('2250000000000000000');
+
+say('the contract has ', ether($t->balance($staking)), ' ETH');
 
 if (!$good) {
     say('that is not what was asked for; the error log:');
@@ -125,9 +223,14 @@ if ($once) {
 
 my $dir = $t->dir;
 my $submit = $t->url('/api/intents');
+my $url = "$submit/$intent->{intentId}";
 my ($metrics, $status) = map { $t->url($_) } '/metrics', '/intent_status';
-my $token = $t->deploy_token;
-$t->token_transfer($token, $t->address(9), $t->address(0), 1000000);
+my ($body, $of_token, $of_swap, $too_much, $of_stake) = map { $json->encode($_) }
+    { type => 'transfer', params => \%transfer },
+    { type => 'transfer', params => { recipient => $recipient, amount => '5', token => $gold } },
+    { type => 'swap', params => \%swap },
+    { type => 'swap', params => { %swap, minAmountOut => '1000' } },
+    { type => 'stake', params => \%stake };
 
 print <<"END";
 
@@ -136,7 +239,11 @@ The gateway runs until Ctrl-C. To play with:
   submit       curl -i -H 'Content-Type: application/json' -d '$body' $submit
   its status   curl $url
   a mistake    curl -i -H 'Content-Type: application/json' -d '{"type":"transfer","params":{"amount":"-1"}}' $submit
-  a token      curl -i -H 'Content-Type: application/json' -d '{"type":"transfer","params":{"recipient":"$recipient","amount":"5","token":"$token"}}' $submit
+  a token      curl -i -H 'Content-Type: application/json' -d '$of_token' $submit
+  a swap       curl -i -H 'Content-Type: application/json' -d '$of_swap' $submit
+  one refused  curl -i -H 'Content-Type: application/json' -d '$too_much' $submit
+  a stake      curl -i -H 'Content-Type: application/json' -d '$of_stake' $submit
+  the types    curl $submit/types
   metrics      curl $metrics
   status page  curl $status
   the record   psql -h $dir/postgres -p $t->{postgres_port} -U intents intents -c 'select * from intents'
