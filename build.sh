@@ -23,8 +23,11 @@ usage: ./build.sh VERB
     demo [--once]    a gateway to play with, until Ctrl-C; with --once, one
                      intent's way, and 0 only if it ended in success
     test [FILE...]   everything in t/, or only these files of t/
+    fuzz [SECONDS [TARGET...]]
+                     bodies, src/evm's decoders and WebSocket frames,
+                     ten minutes unless told otherwise
     bench            what it does in a second, against baselines
-    soak             a long run
+    soak [TIMES]     the tests of crashes and faults, long
     clean            remove build/
 
     NGX_SRC=dir      build nginx and the module from this source tree
@@ -591,7 +594,7 @@ sanitizer_reports() {
 }
 
 verb_test() {
-    local files=() file
+    local files=() shared file
 
     build "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
     test_nginx
@@ -606,6 +609,8 @@ verb_test() {
         say "src/evm against viem"
         export INTENT_EVM_DRIVER=$BUILD/unit/evm_driver
         supervise node "$ROOT/t/evm/compare.mjs"
+
+        [ -n "${SANITIZE:-}" ] || { build_fuzzers; fuzz 60; }
     fi
 
     private_folder
@@ -621,10 +626,103 @@ verb_test() {
         done
     fi
 
+    # Those of Test::Nginx share their services and its folder, so they come one
+    # after the other; all others have their own, and mostly wait.
+
     say "tests"
     cd "$ROOT"
-    supervise prove --timer -It/lib "${files[@]#"$ROOT"/}"
+    shared=$(grep -lE '^use (Intent|Test::Nginx)\b' "${files[@]#"$ROOT"/}" | paste -sd , || true)
+    supervise prove --timer -It/lib -j "${TEST_JOBS:-3}" \
+        --rules "seq={$shared}" --rules 'par=**' "${files[@]#"$ROOT"/}"
     sanitizer_reports
+}
+
+# The fuzzers: src/evm by itself, and the bodies in an nginx whose main() gives
+# way to libFuzzer's.
+
+build_fuzzers() {
+    local CC=clang out=$BUILD/fuzz flags runtime objects configure=./configure
+
+    packages "${BUILD_PACKAGES[@]}" "${SOURCE_PACKAGES[@]}" clang:clang
+    runtime=$(clang -dumpversion)
+    packages "libclang-rt-${runtime%%.*}-dev"
+    [ -n "${NGX_SRC:-}" ] || fetch_source
+
+    flags="-g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined"
+    flags="$flags -fno-sanitize=nonnull-attribute,function -fno-sanitize-recover=undefined"
+
+    build_lock
+    mkdir -p "$out"
+    cp -ru "$NGX_SRC/." "$out/source"
+    [ -x "$out/source/configure" ] || configure=auto/configure
+
+    cd "$out/source"
+    configure "$out/objs" $configure --prefix="$out" --with-cc=clang \
+        --builddir="$out/objs" --with-cc-opt="-O1 -DNGX_DEBUG_PALLOC=1" \
+        --error-log-path=stderr --without-http_rewrite_module --without-pcre \
+        --without-http_gzip_module --without-http_fastcgi_module \
+        --without-http_uwsgi_module --without-http_scgi_module \
+        --without-http_grpc_module --without-http_memcached_module \
+        --add-module="$ROOT" --add-module="$ROOT/t/fuzz"
+
+    # nginx itself is not looked at, but what it allocates is; its main() and
+    # what else has that name get another
+
+    say "building the fuzzers in ${out#"$ROOT"/}"
+    mapfile -t objects < <(sed -n 's|^\([^ ]*/addon/[^ ]*\.o\):.*|\1|p' \
+                               "$out/objs/Makefile")
+    run_make -f "$out/objs/Makefile" "${objects[@]}" \
+        CFLAGS="-pipe $flags -DNGX_DEBUG_PALLOC=1 -Dmain=nginx_main $WARNINGS"
+    run_make -f "$out/objs/Makefile" binary LINK="clang -fsanitize=fuzzer,address,undefined" \
+        CFLAGS="-pipe -g -O1 -fsanitize=address -DNGX_DEBUG_PALLOC=1 -Dmain=nginx_main"
+    cp "$out/objs/nginx" "$out/body"
+
+    cd "$ROOT"
+    # shellcheck disable=SC2086
+    clang $flags -fsanitize=fuzzer -std=gnu11 -Wall -Wextra -Werror -Isrc/evm \
+        -o "$out/evm" t/fuzz/fuzz_evm.c src/evm/*.c -lsecp256k1 -lnettle
+    # shellcheck disable=SC2086
+    clang $flags -fsanitize=fuzzer -std=gnu11 -Wall -Wextra -Werror -Isrc/push \
+        -o "$out/frame" t/fuzz/fuzz_frame.c src/push/ngx_http_intent_push_frame.c
+    build_unlock
+}
+
+# fuzz SECONDS TARGET...: side by side; what is new goes into build/fuzz/corpus,
+# what makes one fail into build/fuzz
+
+fuzz() {
+    local seconds=$1 target pids=() pid status=0; shift
+
+    [ $# -gt 0 ] || set -- evm body frame
+
+    for target in "$@"; do
+        [ -x "$BUILD/fuzz/$target" ] || die "there is no fuzzer \"$target\""
+        say "fuzzing $target for $seconds s"
+        mkdir -p "$BUILD/fuzz/corpus/$target"
+        setsid "$BUILD/fuzz/$target" -max_total_time="$seconds" -timeout=5 \
+            -max_len=4096 -rss_limit_mb=2048 -verbosity=1 -print_final_stats=1 \
+            -dict="$ROOT/t/fuzz/$target.dict" \
+            -artifact_prefix="$BUILD/fuzz/$target-" \
+            "$BUILD/fuzz/corpus/$target" "$ROOT/t/fuzz/corpus/$target" \
+            </dev/null >"$BUILD/fuzz/$target.log" 2>&1 &
+        pids+=($!)
+    done
+
+    for pid in "${pids[@]}"; do
+        wait "$pid" || status=1
+    done
+
+    for target in "$@"; do
+        grep -E 'stat::number_of_executed|stat::new_units|SUMMARY|not so' \
+            "$BUILD/fuzz/$target.log" | sed "s/^/$target: /" || true
+    done
+
+    [ $status = 0 ] || die "a fuzzer found something: build/fuzz/*.log"
+}
+
+verb_fuzz() {
+    build_fuzzers
+    fuzz "${@:-600}"
 }
 
 verb_demo() {
@@ -665,6 +763,7 @@ main() {
         build)        [ $# = 0 ] || usage; verb_build ;;
         demo)         verb_demo "$@" ;;
         test)         verb_test "$@" ;;
+        fuzz)         verb_fuzz "$@" ;;
         bench | soak) verb_run "$verb" "$@" ;;
         clean)        rm -rf "$BUILD" ;;
         *)            usage ;;
