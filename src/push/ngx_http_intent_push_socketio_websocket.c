@@ -297,8 +297,12 @@ ngx_http_intent_socketio_read_handler(ngx_http_request_t *r)
         if (!sr->closing) {
             ngx_http_intent_socketio_input(sr, buf, buf + n);
 
-        } else if (sr->half && c->ssl) {
+#if (NGX_HTTP_SSL)
+        } else if (c->ssl && sr->half) {
+
+            /* most likely the peer's close, after which it waits for us */
             ngx_http_intent_socketio_die(sr);
+#endif
         }
     }
 
