@@ -37,6 +37,8 @@ static char *ngx_http_intent_chain_rpc(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_intent_chain_signer(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static ngx_http_intent_signer_t *ngx_http_intent_chain_remote(ngx_conf_t *cf,
+    ngx_http_intent_chain_conf_t *chain);
 static char *ngx_http_intent_chain_fee(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_intent_chain_replace_after(ngx_conf_t *cf,
@@ -52,6 +54,8 @@ static void *ngx_http_intent_chain_create_main_conf(ngx_conf_t *cf);
 static ngx_int_t ngx_http_intent_chain_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_intent_chain_check_signers(ngx_conf_t *cf,
     ngx_http_intent_chain_conf_t **chains, ngx_uint_t n);
+static ngx_int_t ngx_http_intent_chain_remotes(ngx_conf_t *cf,
+    ngx_http_intent_chain_conf_t *chain);
 static ngx_int_t ngx_http_intent_chain_lanes(ngx_conf_t *cf,
     ngx_http_intent_chain_conf_t *chain);
 static ngx_int_t ngx_http_intent_chain_init_process(ngx_cycle_t *cycle);
@@ -611,12 +615,17 @@ ngx_http_intent_chain_signer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         signer = ngx_http_intent_signer_keystore(cf, &path, &password);
 
+    } else if (ngx_strncmp(value[1].data, "remote=", 7) == 0) {
+
+        signer = ngx_http_intent_chain_remote(cf, chain);
+
     } else {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid parameter of \"signer\", which is not "
                            "repeated here, for it may be a key: it should "
-                           "be \"key_file=/path/to/key\" or \"keystore="
-                           "/path/to/keystore password_file=/path\"");
+                           "be \"key_file=/path/to/key\", \"keystore="
+                           "/path/to/keystore password_file=/path\" or "
+                           "\"remote=/uri address=0x...\"");
         return NGX_CONF_ERROR;
     }
 
@@ -644,6 +653,72 @@ ngx_http_intent_chain_signer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     *sp = signer;
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_http_intent_signer_t *
+ngx_http_intent_chain_remote(ngx_conf_t *cf,
+    ngx_http_intent_chain_conf_t *chain)
+{
+    ngx_str_t                       *value, uri, address;
+    ngx_uint_t                       i;
+    ngx_http_intent_signer_t        *signer, **signers;
+    ngx_http_intent_rpc_endpoint_t  *e;
+
+    value = cf->args->elts;
+
+    uri.data = value[1].data + 7;
+    uri.len = value[1].len - 7;
+
+    if (uri.len < 2
+        || uri.data[0] != '/'
+        || ngx_http_intent_chain_text(&uri, "/_.-") != NGX_OK)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid remote signer \"%V\", it should be the "
+                           "uri of an internal location, like \"/_signer\"",
+                           &uri);
+        return NULL;
+    }
+
+    if (cf->args->nelts != 3
+        || ngx_strncmp(value[2].data, "address=", 8) != 0)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "signer \"remote=%V\" needs \"address=0x...\", "
+                           "whose transactions it signs", &uri);
+        return NULL;
+    }
+
+    address.data = value[2].data + 8;
+    address.len = value[2].len - 8;
+
+    signer = ngx_http_intent_signer_remote(cf, &uri, &address);
+    if (signer == NULL) {
+        return NULL;
+    }
+
+    /* one that has several keys is one place all the same */
+
+    signers = chain->signers.elts;
+
+    for (i = 0; i < chain->signers.nelts; i++) {
+
+        if (signers[i]->remote == NULL) {
+            continue;
+        }
+
+        e = signers[i]->remote->elts;
+
+        if (e->uri.len == uri.len
+            && ngx_memcmp(e->uri.data, uri.data, uri.len) == 0)
+        {
+            signer->remote = signers[i]->remote;
+            break;
+        }
+    }
+
+    return signer;
 }
 
 
@@ -924,6 +999,7 @@ ngx_http_intent_chain_postconfiguration(ngx_conf_t *cf)
         }
 
         if (ngx_http_intent_chain_check_signers(cf, chains, i) != NGX_OK
+            || ngx_http_intent_chain_remotes(cf, chain) != NGX_OK
             || ngx_http_intent_endpoints_init(cf, &chain->endpoints,
                                               &chain->name, chain->chain_id)
                != NGX_OK
@@ -981,32 +1057,91 @@ ngx_http_intent_chain_check_signers(ngx_conf_t *cf,
 
 
 static ngx_int_t
+ngx_http_intent_chain_remotes(ngx_conf_t *cf,
+    ngx_http_intent_chain_conf_t *chain)
+{
+    ngx_uint_t                       i, internal;
+    ngx_http_intent_signer_t       **signers;
+    ngx_http_intent_rpc_endpoint_t  *e;
+
+    signers = chain->signers.elts;
+
+    for (i = 0; i < chain->signers.nelts; i++) {
+
+        if (signers[i]->remote == NULL) {
+            continue;
+        }
+
+        e = signers[i]->remote->elts;
+
+        if (e->ctx) {
+            continue;
+        }
+
+        e->ctx = ngx_http_intent_rpc_find_server(cf, &e->uri, &internal);
+
+        if (e->ctx == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "no server has a location for signer \"remote=%V\", "
+                          "add \"location %V { internal; proxy_pass ...; }\" "
+                          "in %V:%ui", &e->uri, &e->uri, &e->file, e->line);
+            return NGX_ERROR;
+        }
+
+        /* who can call it has anything signed */
+
+        if (!internal) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "the location of signer \"remote=%V\" is not "
+                          "internal: clients could have anything signed, add "
+                          "\"internal;\" to it in %V:%ui", &e->uri, &e->file,
+                          e->line);
+            return NGX_ERROR;
+        }
+
+        if (ngx_http_intent_endpoints_init(cf, signers[i]->remote,
+                                           &chain->name, chain->chain_id)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
 ngx_http_intent_chain_lanes(ngx_conf_t *cf,
     ngx_http_intent_chain_conf_t *chain)
 {
     u_char                     text[NGX_HTTP_INTENT_CHAIN_LABELS], *p;
-    ngx_str_t                  labels;
+    ngx_str_t                  labels, signer, *reason;
     ngx_uint_t                 i, n;
     ngx_http_intent_lane_t    *lane;
     ngx_http_intent_stat_t   **retries;
     ngx_http_intent_signer_t **signers;
 
     labels.data = text;
+    ngx_str_set(&signer, "signer");
     signers = chain->signers.elts;
 
     chain->lanes = ngx_pcalloc(cf->pool, chain->signers.nelts
                                          * sizeof(ngx_http_intent_lane_t));
-    retries = ngx_palloc(cf->pool, NGX_HTTP_INTENT_RPC_CLASSES
+    retries = ngx_palloc(cf->pool, NGX_HTTP_INTENT_RETRIES
                                    * sizeof(ngx_http_intent_stat_t *));
 
     if (chain->lanes == NULL || retries == NULL) {
         return NGX_ERROR;
     }
 
-    for (n = 0; n < NGX_HTTP_INTENT_RPC_CLASSES; n++) {
+    for (n = 0; n < NGX_HTTP_INTENT_RETRIES; n++) {
+
+        reason = (n == NGX_HTTP_INTENT_RETRY_SIGNER)
+                 ? &signer : ngx_http_intent_rpc_class_name(n);
 
         p = ngx_snprintf(text, sizeof(text), "chain=\"%V\",reason=\"%V\"",
-                         &chain->name, ngx_http_intent_rpc_class_name(n));
+                         &chain->name, reason);
         labels.len = p - text;
 
         retries[n] = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_COUNTER,

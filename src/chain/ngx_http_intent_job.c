@@ -166,17 +166,23 @@ ngx_http_intent_jobs_move(ngx_queue_t *to, ngx_queue_t *from, ngx_uint_t n)
 
 
 ngx_uint_t
-ngx_http_intent_job_give_back(ngx_http_intent_lane_t *lane,
-    ngx_http_intent_job_t *job)
+ngx_http_intent_job_is_late(ngx_http_intent_job_t *job)
 {
     if (job->intent.status != NGX_HTTP_INTENT_PENDING) {
         return 0;
     }
 
-    if ((job->intent.expires_at < 0
-         || job->intent.expires_at > ngx_http_intent_now())
-        && ngx_current_msec - job->claimed_at < NGX_HTTP_INTENT_JOB_CLAIM)
-    {
+    return (job->intent.expires_at >= 0
+            && job->intent.expires_at <= ngx_http_intent_now())
+           || ngx_current_msec - job->claimed_at >= NGX_HTTP_INTENT_JOB_CLAIM;
+}
+
+
+ngx_uint_t
+ngx_http_intent_job_give_back(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job)
+{
+    if (!ngx_http_intent_job_is_late(job)) {
         return 0;
     }
 

@@ -982,6 +982,8 @@ ngx_http_intent_lane_away(ngx_http_intent_lane_t *lane)
     lane->moved_at = 0;
     lane->priced = 0;
     lane->save.singly = 0;
+    lane->sign_failures = 0;
+    lane->sign_singly = 0;
     lane->record.singly = 0;
     evm_u256_set(&lane->spent, 0);
 

@@ -8,7 +8,10 @@
  *   claim ▸ claimed ▸ preflight ▸ ready ▸ save ▸ unsent ▸ send ▸ sent ▸
  *   confirm ▸ mined ▸ verify ▸ outcome ▸ record
  *
- * and, where the chain has used a nonce and shows no receipt of ours,
+ * where save has two parts for a remote signer: it is asked, and what it has
+ * signed is committed; and,
+ *
+ * where the chain has used a nonce and shows no receipt of ours,
  *
  *   confirm ▸ suspect ▸ search ▸ sent or outcome
  *
@@ -35,6 +38,11 @@
 #define NGX_HTTP_INTENT_LANE_SIGN       64   /* 40 us each: a short turn */
 #define NGX_HTTP_INTENT_LANE_RPC       100   /* items in one JSON-RPC batch */
 #define NGX_HTTP_INTENT_LANE_RECORD    256   /* changes in one commit */
+
+
+/* why something is tried again: a class of the node's errors, or this */
+#define NGX_HTTP_INTENT_RETRY_SIGNER   NGX_HTTP_INTENT_RPC_CLASSES
+#define NGX_HTTP_INTENT_RETRIES        (NGX_HTTP_INTENT_RPC_CLASSES + 1)
 
 
 /* ---- configuration ---- */
@@ -108,6 +116,12 @@ typedef struct {
     evm_u256_t                        least_tip; /* a node's words */
     ngx_http_intent_old_tx_t         *old;
 
+    /* what is to take the place of tx, until it is about to be saved */
+    evm_tx_t                          asked;
+    ngx_str_t                         signed_raw; /* empty: not signed yet */
+    u_char                            signed_hash[32];
+    ngx_str_t                         declined_words; /* of the signer */
+
     /* what the receipt says; block_number -1: not mined */
     int64_t                           block_number;
     u_char                            block_hash[32];
@@ -146,6 +160,11 @@ typedef struct {
     unsigned                          stripped:1; /* Postgres refused it */
     unsigned                          lost:1;    /* another's transaction has
                                                     the nonce */
+    unsigned                          fresh:1;   /* its nonce is in no saved
+                                                    transaction */
+    unsigned                          unsaved:1; /* nor is tx */
+    unsigned                          declined:1; /* by the signer */
+    unsigned                          wrong:1;   /* what it has signed */
     unsigned                          recorded:1; /* block_number is in the
                                                      intent */
 } ngx_http_intent_job_t;
@@ -247,6 +266,13 @@ struct ngx_http_intent_lane_s {
     int64_t                           search_low;
     int64_t                           search_high;
 
+    /* of a remote signer */
+    ngx_uint_t                        sign_failures; /* in a row */
+    ngx_msec_t                        sign_at;   /* not before, if any */
+    ngx_uint_t                        sign_singly; /* it takes no batches, */
+    ngx_msec_t                        sign_singly_at; /* as of */
+    ngx_msec_t                        sign_looked_at; /* for who is late */
+
     ngx_event_t                       timer;     /* poll, or try for the lock */
     ngx_event_t                       work;      /* posted */
 
@@ -255,7 +281,7 @@ struct ngx_http_intent_lane_s {
     ngx_http_intent_stat_t           *low;       /* less than min_balance */
     ngx_uint_t                        is_low;
     ngx_http_intent_shared_t         *seen;      /* when somebody had it */
-    ngx_http_intent_stat_t          **retries;   /* by error class */
+    ngx_http_intent_stat_t          **retries;   /* by reason */
 };
 
 
@@ -298,6 +324,8 @@ void ngx_http_intent_job_insert(ngx_queue_t *queue,
 /* to be signed: with a nonce before all that have none */
 void ngx_http_intent_job_ready(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job);
+/* a pending intent that has expired, or whose claim is about to */
+ngx_uint_t ngx_http_intent_job_is_late(ngx_http_intent_job_t *job);
 /*
  * Gives a pending intent back that has expired, or whose claim is about to;
  * 0: it has not.
@@ -365,6 +393,18 @@ void ngx_http_intent_lane_confirm(ngx_http_intent_lane_t *lane);
 void ngx_http_intent_lane_verify(ngx_http_intent_lane_t *lane);
 void ngx_http_intent_lane_search(ngx_http_intent_lane_t *lane);
 void ngx_http_intent_lane_record(ngx_http_intent_lane_t *lane);
+
+/*
+ * Has the remote signer sign what stands in lane->save.jobs, and then what it
+ * has signed written; all else goes back to where it was.
+ */
+void ngx_http_intent_lane_sign(ngx_http_intent_lane_t *lane);
+/* 1: the remote signer is not to be asked now */
+ngx_uint_t ngx_http_intent_lane_sign_waits(ngx_http_intent_lane_t *lane);
+/* and then: gives back what waits for it and is late */
+void ngx_http_intent_lane_sign_late(ngx_http_intent_lane_t *lane);
+/* commits lane->save.jobs, all of which are signed */
+void ngx_http_intent_lane_save_write(ngx_http_intent_lane_t *lane);
 
 /* begins a commit over step->jobs; NGX_DECLINED: the jobs stay in the step */
 ngx_int_t ngx_http_intent_step_write(ngx_http_intent_step_t *step,

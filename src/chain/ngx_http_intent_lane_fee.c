@@ -145,7 +145,11 @@ ngx_http_intent_job_bump(ngx_http_intent_lane_t *lane,
     size_t        len[2];
     evm_u256_t    max_fee, tip, fee, cost, total;
 
-    if (ngx_http_intent_job_fees(lane, job, &max_fee, &tip) != NGX_OK) {
+    /* what waits for a signature is not asked after: it stays where it was */
+
+    if (ngx_http_intent_lane_sign_waits(lane)
+        || ngx_http_intent_job_fees(lane, job, &max_fee, &tip) != NGX_OK)
+    {
         return NGX_DECLINED;
     }
 

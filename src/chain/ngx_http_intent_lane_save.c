@@ -21,7 +21,9 @@ static ngx_http_intent_job_t *ngx_http_intent_save_spare(ngx_queue_t *queue);
 static ngx_int_t ngx_http_intent_save_sign(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job);
 static void ngx_http_intent_save_tx(ngx_http_intent_lane_t *lane,
-    ngx_http_intent_job_t *job, evm_tx_t *tx);
+    ngx_http_intent_job_t *job);
+static ngx_int_t ngx_http_intent_save_signed(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job);
 static ngx_int_t ngx_http_intent_save_intent(ngx_http_intent_job_t *job);
 static ngx_str_t ngx_http_intent_save_decimal(ngx_pool_t *pool,
     evm_u256_t *n);
@@ -41,17 +43,22 @@ static void ngx_http_intent_save_unsign(ngx_http_intent_job_t *job);
 void
 ngx_http_intent_lane_save(ngx_http_intent_lane_t *lane)
 {
-    ngx_uint_t               n;
     ngx_queue_t             *q;
     ngx_http_intent_step_t  *step;
 
     step = &lane->save;
 
     if (step->busy
+        || step->rpc
         || lane->head < 0
         || !lane->priced
         || ngx_queue_empty(&lane->ready))
     {
+        return;
+    }
+
+    if (ngx_http_intent_lane_sign_waits(lane)) {
+        ngx_http_intent_lane_sign_late(lane);
         return;
     }
 
@@ -61,12 +68,48 @@ ngx_http_intent_lane_save(ngx_http_intent_lane_t *lane)
 
     ngx_http_intent_save_nonces(lane);
 
-    n = ngx_http_intent_save_count(&step->jobs);
-
-    if (n == 0) {
+    if (ngx_queue_empty(&step->jobs)) {
         ngx_http_intent_lane_post(lane);
         return;
     }
+
+    for (q = ngx_queue_head(&step->jobs);
+         q != ngx_queue_sentinel(&step->jobs);
+         q = ngx_queue_next(q))
+    {
+        ngx_http_intent_save_tx(lane, ngx_http_intent_job(q));
+    }
+
+    if (lane->signer->remote) {
+        ngx_http_intent_lane_sign(lane);
+        return;
+    }
+
+    for (q = ngx_queue_head(&step->jobs);
+         q != ngx_queue_sentinel(&step->jobs);
+         q = ngx_queue_next(q))
+    {
+        if (ngx_http_intent_save_sign(lane, ngx_http_intent_job(q))
+            != NGX_OK)
+        {
+            ngx_http_intent_lane_lose(lane);
+            return;
+        }
+    }
+
+    ngx_http_intent_lane_save_write(lane);
+}
+
+
+void
+ngx_http_intent_lane_save_write(ngx_http_intent_lane_t *lane)
+{
+    ngx_uint_t               n;
+    ngx_queue_t             *q;
+    ngx_http_intent_step_t  *step;
+
+    step = &lane->save;
+    n = 0;
 
     step->pool = ngx_create_pool(NGX_HTTP_INTENT_STEP_POOL, lane->log);
     if (step->pool == NULL) {
@@ -78,11 +121,13 @@ ngx_http_intent_lane_save(ngx_http_intent_lane_t *lane)
          q != ngx_queue_sentinel(&step->jobs);
          q = ngx_queue_next(q))
     {
-        if (ngx_http_intent_save_sign(lane, ngx_http_intent_job(q))
+        if (ngx_http_intent_save_signed(lane, ngx_http_intent_job(q))
             != NGX_OK)
         {
             goto failed;
         }
+
+        n++;
     }
 
     if (ngx_http_intent_save_record(step, n) == NGX_OK
@@ -239,6 +284,7 @@ ngx_http_intent_save_nonces(ngx_http_intent_lane_t *lane)
             continue;
         }
 
+        job->fresh = 1;
         spare = ngx_http_intent_save_spare(&step->jobs);
 
         if (spare == NULL) {
@@ -296,66 +342,39 @@ static ngx_int_t
 ngx_http_intent_save_sign(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job)
 {
-    evm_tx_t                     tx;
-    evm_u256_t                   cost;
-    ngx_http_intent_store_tx_t  *stx;
-
-    stx = &job->tx;
-
-    if (ngx_http_intent_job_is_spare(job)) {
-        ngx_log_error(NGX_LOG_WARN, lane->log, 0,
-                      "intent chain \"%V\": nonce %L of %V has nothing to "
-                      "send, it is filled with an empty transfer",
-                      &lane->conf->name, stx->nonce, &lane->signer->name);
-    }
-
-    ngx_http_intent_save_tx(lane, job, &tx);
-
-    ngx_http_intent_job_cost(job, &cost);
-    ngx_http_intent_job_spend(lane, job, &cost);
-
-    if (ngx_http_intent_signer_sign(lane->signer, job->pool, &tx, &stx->raw,
-                                    stx->hash)
+    if (ngx_http_intent_signer_sign(lane->signer, job->pool, &job->asked,
+                                    &job->signed_raw, job->signed_hash)
         != NGX_OK)
     {
         ngx_log_error(NGX_LOG_ALERT, lane->log, 0,
                       "intent chain \"%V\": nonce %L could not be signed",
-                      &lane->conf->name, stx->nonce);
+                      &lane->conf->name, job->tx.nonce);
         return NGX_ERROR;
     }
 
-    stx->gas_limit = (int64_t) tx.gas_limit;
-    stx->max_fee = ngx_http_intent_save_decimal(job->pool, &job->max_fee);
-    stx->max_priority_fee = ngx_http_intent_save_decimal(job->pool,
-                                                         &job->tip);
-
-    if (stx->max_fee.data == NULL || stx->max_priority_fee.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    job->taken_at = 0;
-
-    if (ngx_http_intent_job_is_filler(job)) {
-        return NGX_OK;
-    }
-
-    return ngx_http_intent_save_intent(job);
+    return NGX_OK;
 }
 
 
+/* what is to be signed; the job itself stays as it is until it was */
+
 static void
 ngx_http_intent_save_tx(ngx_http_intent_lane_t *lane,
-    ngx_http_intent_job_t *job, evm_tx_t *tx)
+    ngx_http_intent_job_t *job)
 {
+    evm_tx_t  *tx;
+
+    job->wrong = 0;
+    job->declined = 0;
+    job->signed_raw.len = 0;
+
+    tx = &job->asked;
     ngx_memzero(tx, sizeof(evm_tx_t));
 
     /* at the highest fee it may still be the only way to use the nonce up */
 
     (void) ngx_http_intent_job_fees(lane, job, &tx->max_fee_per_gas,
                                     &tx->max_priority_fee_per_gas);
-
-    job->max_fee = tx->max_fee_per_gas;
-    job->tip = tx->max_priority_fee_per_gas;
 
     tx->legacy = lane->legacy;
     tx->chain_id = lane->conf->chain_id;
@@ -372,6 +391,52 @@ ngx_http_intent_save_tx(ngx_http_intent_lane_t *lane,
     tx->value = job->call.value;
     tx->data = job->call.data.data;
     tx->data_len = job->call.data.len;
+}
+
+
+/* the signed bytes are the job's from now on */
+
+static ngx_int_t
+ngx_http_intent_save_signed(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job)
+{
+    evm_u256_t                   cost;
+    ngx_http_intent_store_tx_t  *stx;
+
+    stx = &job->tx;
+
+    if (ngx_http_intent_job_is_spare(job)) {
+        ngx_log_error(NGX_LOG_WARN, lane->log, 0,
+                      "intent chain \"%V\": nonce %L of %V has nothing to "
+                      "send, it is filled with an empty transfer",
+                      &lane->conf->name, stx->nonce, &lane->signer->name);
+    }
+
+    job->max_fee = job->asked.max_fee_per_gas;
+    job->tip = job->asked.max_priority_fee_per_gas;
+
+    ngx_http_intent_job_cost(job, &cost);
+    ngx_http_intent_job_spend(lane, job, &cost);
+
+    stx->raw = job->signed_raw;
+    ngx_memcpy(stx->hash, job->signed_hash, 32);
+    stx->gas_limit = (int64_t) job->asked.gas_limit;
+    stx->max_fee = ngx_http_intent_save_decimal(job->pool, &job->max_fee);
+    stx->max_priority_fee = ngx_http_intent_save_decimal(job->pool,
+                                                         &job->tip);
+
+    if (stx->max_fee.data == NULL || stx->max_priority_fee.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    job->unsaved = 1;
+    job->taken_at = 0;
+
+    if (ngx_http_intent_job_is_filler(job)) {
+        return NGX_OK;
+    }
+
+    return ngx_http_intent_save_intent(job);
 }
 
 
@@ -504,6 +569,8 @@ ngx_http_intent_save_done(ngx_http_intent_transition_t *t, ngx_int_t rc)
         ngx_queue_remove(q);
 
         if (!ngx_http_intent_save_refused(t, job)) {
+            job->fresh = 0;
+            job->unsaved = 0;
             ngx_http_intent_job_insert(&lane->unsent, job);
             continue;
         }
@@ -618,6 +685,8 @@ ngx_http_intent_save_again(ngx_http_intent_step_t *step)
 
     ngx_http_intent_save_unsign(job);
 
+    job->fresh = 0;
+    job->unsaved = 0;
     job->tx.nonce = -1;
     job->intent.tx_hash.len = 0;
     job->intent.attempts++;

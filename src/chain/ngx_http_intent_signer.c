@@ -76,6 +76,56 @@ ngx_http_intent_signer_key_file(ngx_conf_t *cf, ngx_str_t *path)
 
 
 ngx_http_intent_signer_t *
+ngx_http_intent_signer_remote(ngx_conf_t *cf, ngx_str_t *uri,
+    ngx_str_t *address)
+{
+    ngx_http_intent_signer_t        *signer;
+    ngx_http_intent_rpc_endpoint_t  *e;
+
+    signer = ngx_pcalloc(cf->pool, sizeof(ngx_http_intent_signer_t));
+    if (signer == NULL) {
+        return NULL;
+    }
+
+    if (evm_address_parse((char *) address->data, address->len,
+                          signer->address)
+        != EVM_OK)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid address \"%V\" of a remote signer, it "
+                           "should be \"0x\" and 40 hexadecimal digits, in "
+                           "mixed case with the right checksum", address);
+        return NULL;
+    }
+
+    signer->name.len = EVM_ADDRESS_STR_LEN;
+    signer->name.data = ngx_pnalloc(cf->pool, EVM_ADDRESS_STR_LEN);
+    signer->remote = ngx_array_create(cf->pool, 1,
+                                      sizeof(ngx_http_intent_rpc_endpoint_t));
+
+    if (signer->name.data == NULL || signer->remote == NULL) {
+        return NULL;
+    }
+
+    evm_address_format(signer->address, (char *) signer->name.data);
+
+    e = ngx_array_push(signer->remote);
+    if (e == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(e, sizeof(ngx_http_intent_rpc_endpoint_t));
+
+    e->uri = *uri;
+    e->weight = 1;
+    e->file = cf->conf_file->file.name;
+    e->line = cf->conf_file->line;
+
+    return signer;
+}
+
+
+ngx_http_intent_signer_t *
 ngx_http_intent_signer_create(ngx_conf_t *cf)
 {
     ngx_http_intent_signer_t  *signer;
@@ -249,6 +299,10 @@ ngx_http_intent_signer_wipe(void *data)
 void
 ngx_http_intent_signer_lock(ngx_http_intent_signer_t *signer)
 {
+    if (signer->remote) {
+        return;
+    }
+
     /* what the system does not grant is no reason not to start */
 
     (void) mlock(signer->key, ngx_pagesize);

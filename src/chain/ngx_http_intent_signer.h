@@ -7,13 +7,16 @@
 
 
 #include "ngx_http_intent.h"
+#include "ngx_http_intent_rpc.h"
 #include "evm.h"
 
 
 typedef struct {
-    u_char      address[EVM_ADDRESS_LEN];
-    ngx_str_t   name;       /* the address, with its checksum */
-    u_char     *key;        /* 32 bytes, in a page that no core dump has */
+    u_char        address[EVM_ADDRESS_LEN];
+    ngx_str_t     name;     /* the address, with its checksum */
+    u_char       *key;      /* 32 bytes, in a page that no core dump has */
+    ngx_array_t  *remote;   /* of one ..._rpc_endpoint_t, which has the key;
+                               NULL: it is here */
 } ngx_http_intent_signer_t;
 
 
@@ -34,7 +37,15 @@ ngx_http_intent_signer_t *ngx_http_intent_signer_key_file(ngx_conf_t *cf,
 ngx_http_intent_signer_t *ngx_http_intent_signer_keystore(ngx_conf_t *cf,
     ngx_str_t *path, ngx_str_t *password_file);
 
-/* the parts of the two above: a signer with room for its key; what the key is
+/*
+ * "remote=" and "address=": somebody else has the key, and signs when asked.
+ * In which server uri is, postconfiguration finds.  NULL: an [emerg] was
+ * logged.
+ */
+ngx_http_intent_signer_t *ngx_http_intent_signer_remote(ngx_conf_t *cf,
+    ngx_str_t *uri, ngx_str_t *address);
+
+/* the parts of key_file and keystore: a signer with room for its key; what the key is
  * known by, NGX_ERROR where it is none; a file, secret 1: if nobody else can
  * read it, else an [emerg] was logged */
 ngx_http_intent_signer_t *ngx_http_intent_signer_create(ngx_conf_t *cf);
