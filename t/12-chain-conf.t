@@ -115,7 +115,6 @@ intent_lane_in_flight\{chain="dev",signer="0x70997970C51812dc3A010C7d01b50e0d17d
 [alert]
 [crit]
 [emerg]
-[warn]
 
 
 === TEST 3: a chain needs a zone

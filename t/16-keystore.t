@@ -241,11 +241,11 @@ open() "/nonexistent" failed
 --- signer
         signer keystore=$TEST_NGINX_FILE_SCRYPT;
 --- emerg
-it should be "key_file=/path/to/key" or "keystore=/path/to/keystore password_file=/path"
+it should be "key_file=/path/to/key", "keystore=/path/to/keystore password_file=/path" or "remote=/uri
 
 
 === TEST 22: a key file needs none
 --- signer
         signer key_file=$TEST_NGINX_KEY_FILE password_file=$TEST_NGINX_FILE_PASSWORD;
 --- emerg
-it should be "key_file=/path/to/key" or
+it should be "key_file=/path/to/key", "keystore=
