@@ -499,7 +499,9 @@ ngx_http_intent_push_sse_write_handler(ngx_http_request_t *r)
     if (!sse->started) {
         rc = ngx_http_intent_push_sse_start(sse);
 
-        if (rc == NGX_AGAIN) {
+        /* an answer that could not be written yet is nginx's to finish */
+
+        if (rc == NGX_AGAIN && !sse->answered) {
             return;
         }
 
