@@ -233,4 +233,31 @@ subtest 'a reload, and a worker that dies' => sub {
     $t->nginx_quit;
 };
 
+subtest 'a zone of its own' => sub {
+    my $t = gateway(anvil => { 'no-mining' => undef }, start => 0, http => 'intent_socketio_zone 1k;');
+
+    my ($ok, $said) = $t->nginx_test;
+    ok(!$ok, 'one that is too small is refused');
+    like($said, qr/\[emerg\] "intent_socketio_zone" should be \d+ bytes at the least/, 'with what it should be');
+
+    $t->write_conf(http => 'intent_socketio_zone 64k;');
+    $t->nginx_start;
+
+    my $first = connected($t);
+    my ($sessions, $r) = (0);
+    for (1 .. 2000) {
+        $r = ask($t, 'GET', $polling);
+        last if $r->{status} != 200;
+        $sessions++;
+    }
+
+    is($r->{status}, 503, "it is full after $sessions sessions");
+    is(ask($t, 'POST', "$polling&sid=$first", '42["subscribe","user"]')->{status}, 200,
+       'who has one goes on');
+    is(ask($t, 'POST', "$polling&sid=$first", '1')->{status}, 200, 'and closes it');
+    wait_for(sub { ask($t, 'GET', $polling)->{status} == 200 }, 60, 'room for another');
+
+    $t->nginx_quit;
+};
+
 done_testing;
