@@ -93,7 +93,8 @@ typedef void (*ngx_http_intent_store_get_pt)(void *data, ngx_int_t rc,
 
 /*
  * Reads one intent.  pool must live until handler was called.  NGX_DECLINED:
- * no session is up, NGX_ERROR: id is not a UUID, or no memory; handler is
+ * Postgres has been away for a while (shortly, it is waited for), or too many
+ * wait already; NGX_ERROR: id is not a UUID, or no memory; handler is
  * not called then.
  */
 ngx_int_t ngx_http_intent_store_get(ngx_str_t *id, ngx_pool_t *pool,

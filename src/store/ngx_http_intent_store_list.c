@@ -1,6 +1,7 @@
 
 /*
- * Reading a user's intents, newest first.
+ * Reading several intents: a user's, newest first, and of many those that have
+ * changed.
  */
 
 
@@ -9,6 +10,7 @@
 
 typedef struct {
     u_char                            before[16];
+    ngx_uint_t                        operation;
     ngx_pool_t                       *pool;
     ngx_http_intent_store_list_pt     handler;
     void                             *data;
@@ -17,10 +19,16 @@ typedef struct {
 } ngx_http_intent_store_listing_t;
 
 
+static ngx_http_intent_store_listing_t *ngx_http_intent_store_list_create(
+    ngx_uint_t operation, ngx_pool_t *pool,
+    ngx_http_intent_store_list_pt handler, void *data);
 static ngx_int_t ngx_http_intent_store_list_build(
     ngx_http_intent_store_listing_t *ls, ngx_http_intent_list_t *list);
 static ngx_int_t ngx_http_intent_store_list_statuses(
     ngx_http_intent_store_listing_t *ls, ngx_uint_t statuses);
+static ngx_int_t ngx_http_intent_store_newer_build(
+    ngx_http_intent_store_listing_t *ls, ngx_http_intent_known_t *known,
+    ngx_uint_t n);
 static void ngx_http_intent_store_list_handler(
     ngx_http_intent_store_read_t *rd, ngx_int_t rc, PGresult *res);
 static ngx_array_t *ngx_http_intent_store_list_rows(PGresult *res,
@@ -63,27 +71,76 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_list_some = {
 };
 
 
+static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_newer_stmt = {
+    "intent_newer",
+
+    "SELECT " NGX_HTTP_INTENT_STORE_COLUMNS
+    " FROM unnest($1::uuid[], $2::int8[]) AS k (known_id, known_version)"
+    " JOIN intents ON id = known_id WHERE version > known_version",
+
+    2,
+
+    { NGX_HTTP_INTENT_PG_UUID_ARRAY, NGX_HTTP_INTENT_PG_INT8_ARRAY }
+};
+
+
 ngx_int_t
 ngx_http_intent_store_list(ngx_http_intent_list_t *list, ngx_pool_t *pool,
     ngx_http_intent_store_list_pt handler, void *data)
 {
     ngx_http_intent_store_listing_t  *ls;
 
-    ls = ngx_pcalloc(pool, sizeof(ngx_http_intent_store_listing_t));
-    if (ls == NULL) {
+    ls = ngx_http_intent_store_list_create(NGX_HTTP_INTENT_STORE_LIST, pool,
+                                           handler, data);
+
+    if (ls == NULL || ngx_http_intent_store_list_build(ls, list) != NGX_OK) {
         return NGX_ERROR;
     }
 
+    return ngx_http_intent_store_read(&ls->read);
+}
+
+
+ngx_int_t
+ngx_http_intent_store_newer(ngx_http_intent_known_t *known, ngx_uint_t n,
+    ngx_pool_t *pool, ngx_http_intent_store_list_pt handler, void *data)
+{
+    ngx_http_intent_store_listing_t  *ls;
+
+    ls = ngx_http_intent_store_list_create(NGX_HTTP_INTENT_STORE_GET, pool,
+                                           handler, data);
+
+    if (ls == NULL
+        || ngx_http_intent_store_newer_build(ls, known, n) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_intent_store_read(&ls->read);
+}
+
+
+static ngx_http_intent_store_listing_t *
+ngx_http_intent_store_list_create(ngx_uint_t operation, ngx_pool_t *pool,
+    ngx_http_intent_store_list_pt handler, void *data)
+{
+    ngx_http_intent_store_listing_t  *ls;
+
+    ls = ngx_pcalloc(pool, sizeof(ngx_http_intent_store_listing_t));
+    if (ls == NULL) {
+        return NULL;
+    }
+
+    ls->operation = operation;
     ls->pool = pool;
     ls->handler = handler;
     ls->data = data;
     ls->start = ngx_http_intent_seconds();
 
-    if (ngx_http_intent_store_list_build(ls, list) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ls->read.handler = ngx_http_intent_store_list_handler;
+    ls->read.data = ls;
 
-    return ngx_http_intent_store_read(&ls->read);
+    return ls;
 }
 
 
@@ -108,7 +165,8 @@ ngx_http_intent_store_list_build(ngx_http_intent_store_listing_t *ls,
         return NGX_ERROR;
     }
 
-    ngx_http_intent_pg_param_bytes(&ls->read.query, 0, user, list->user_id.len);
+    ngx_http_intent_pg_param_bytes(&ls->read.query, 0, user,
+                                   list->user_id.len);
     ngx_http_intent_pg_param_bytes(&ls->read.query, 1, ls->before, 16);
 
     if (ngx_http_intent_pg_param_int8(&ls->read.query, 2, ls->pool,
@@ -119,8 +177,6 @@ ngx_http_intent_store_list_build(ngx_http_intent_store_listing_t *ls,
     }
 
     ls->read.query.stmt = &ngx_http_intent_store_list_any;
-    ls->read.handler = ngx_http_intent_store_list_handler;
-    ls->read.data = ls;
 
     return list->statuses
            ? ngx_http_intent_store_list_statuses(ls, list->statuses) : NGX_OK;
@@ -165,6 +221,45 @@ ngx_http_intent_store_list_statuses(ngx_http_intent_store_listing_t *ls,
 }
 
 
+static ngx_int_t
+ngx_http_intent_store_newer_build(ngx_http_intent_store_listing_t *ls,
+    ngx_http_intent_known_t *known, ngx_uint_t n)
+{
+    u_char                      id[16];
+    ngx_uint_t                  i;
+    ngx_http_intent_pg_array_t  ids, versions;
+
+    if (ngx_http_intent_pg_array_begin(&ids, ls->pool, NGX_HTTP_INTENT_PG_UUID,
+                                       n * (4 + 16))
+        != NGX_OK
+        || ngx_http_intent_pg_array_begin(&versions, ls->pool,
+                                          NGX_HTTP_INTENT_PG_INT8, n * (4 + 8))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        if (ngx_http_intent_id_parse(known[i].id.data, known[i].id.len, id)
+            != NGX_OK
+            || ngx_http_intent_pg_array_bytes(&ids, id, 16) != NGX_OK
+            || ngx_http_intent_pg_array_int8(&versions,
+                                             (int64_t) known[i].version)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    ls->read.query.stmt = &ngx_http_intent_store_newer_stmt;
+
+    ngx_http_intent_pg_param_array(&ls->read.query, 0, &ids);
+    ngx_http_intent_pg_param_array(&ls->read.query, 1, &versions);
+
+    return NGX_OK;
+}
+
+
 static void
 ngx_http_intent_store_list_handler(ngx_http_intent_store_read_t *rd,
     ngx_int_t rc, PGresult *res)
@@ -183,7 +278,7 @@ ngx_http_intent_store_list_handler(ngx_http_intent_store_read_t *rd,
 
     case NGX_ERROR:
         ngx_log_error(NGX_LOG_ERR, ls->pool->log, 0,
-                      "intent store: the server refused to list: %s: %s",
+                      "intent store: the server refused to read: %s: %s",
                       ngx_http_intent_pg_sqlstate(res),
                       ngx_http_intent_pg_message(res));
         break;
@@ -192,7 +287,7 @@ ngx_http_intent_store_list_handler(ngx_http_intent_store_read_t *rd,
         break;
     }
 
-    ngx_http_intent_store_observe(NGX_HTTP_INTENT_STORE_LIST, ls->start);
+    ngx_http_intent_store_observe(ls->operation, ls->start);
 
     ls->handler(ls->data, intents ? NGX_OK : NGX_ERROR, intents);
 }
