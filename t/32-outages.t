@@ -1,5 +1,6 @@
 # Postgres stopped and started, Redis killed, anvil started anew with its
 # state, each in the middle of a run: everything accepted is carried out once.
+# What is gone is gone for INTENT_TEST_OUTAGE seconds.
 
 use strict;
 use warnings;
@@ -8,7 +9,9 @@ use lib 't/lib';
 use ExactlyOnce;
 use IntentTest;
 use Test::More;
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(sleep time);
+
+my $seconds = $ENV{INTENT_TEST_OUTAGE} // 2;
 
 my $t = IntentTest->new(
     workers => 2,
@@ -22,7 +25,7 @@ my %outage = (
 
     'Postgres is stopped and started' => sub {
         $t->stop('postgres');
-        sleep 1;
+        sleep $seconds;
         is($t->submit('transfer', { recipient => $t->address(5), amount => '1' })->{status},
            503, 'without Postgres a POST is answered with 503');
         $t->start('postgres');
@@ -41,7 +44,7 @@ my %outage = (
 
     'Redis is killed' => sub {
         $t->kill('redis');
-        sleep 1;
+        go_on($_[0]);
         $t->start('redis');
     },
 
@@ -53,7 +56,7 @@ my %outage = (
 
     'anvil is stopped and started with its state' => sub {
         $t->stop('anvil');
-        sleep 1;
+        go_on($_[0]);
         $t->start('anvil');
     },
 
@@ -64,15 +67,30 @@ my %outage = (
     },
 );
 
+# POSTs are taken all the time
+
+sub go_on {
+    my $run = shift;
+    my $accepted = keys %{ $run->{accepted} };
+    my $end = time + $seconds;
+
+    do {
+        $run->load(count => 10, connections => 4);
+        sleep 0.5;
+    } while (time < $end);
+
+    is(keys(%{ $run->{accepted} }) % 10, $accepted % 10, 'all POSTs meanwhile were accepted');
+}
+
 for my $name (sort keys %outage) {
     subtest $name => sub {
         my $run = ExactlyOnce->new($t);
         my $done;
 
-        $run->load(count => $count, connections => 32, timeout => 120, each => sub {
+        $run->load(count => $count, connections => 32, timeout => 120 + $seconds, each => sub {
             return if $done || $_[0] < $count / 3;
             $done = 1;
-            $outage{$name}->();
+            $outage{$name}->($run);
         });
 
         ok(keys %{ $run->{accepted} }, 'POSTs were accepted');

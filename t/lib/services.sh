@@ -271,14 +271,26 @@ launch_anvil() {
         --port "$(cat "$RUN/anvil.port")" --quiet "$@"
 }
 
-answers_anvil() {
+ask_anvil() {
     [[ $(curl -fsS -m 2 -H 'Content-Type: application/json' \
-             -d '{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}' \
+             -d '{"jsonrpc":"2.0","id":1,"method":"'"$1"'","params":['"${2:-}"']}' \
              "http://127.0.0.1:$(cat "$RUN/anvil.port")/" 2>/dev/null) \
         == *result* ]]
 }
 
-stop_anvil() { kill -INT "$1"; }           # writes its state
+answers_anvil() { ask_anvil eth_chainId; }
+
+# It writes its state when it ends: the blocks first, then the accounts, so that
+# a block that is made meanwhile would be in the accounts only, or was shown to
+# clients and is in neither. So no block is made any more, and one that is being
+# made is waited for, as a balance does.
+
+stop_anvil() {
+    ask_anvil evm_setIntervalMining 0 &&
+        ask_anvil eth_getBalance \
+                  '"0x0000000000000000000000000000000000000000","latest"' || true
+    kill -INT "$1"
+}
 
 
 # --- commands ----------------------------------------------------------------
