@@ -99,7 +99,7 @@ NGINX_PACKAGES=(nginx:nginx nginx-dev)
 SOURCE_PACKAGES=(libc6-dev libpcre2-dev zlib1g-dev)
 RUN_PACKAGES=(postgresql redis-server:redis-server curl:curl procps:ps perl
               nodejs:node npm:npm)
-TEST_PACKAGES=(libcmocka-dev prometheus:promtool)
+TEST_PACKAGES=(libcmocka-dev prometheus:promtool openssl:openssl chromium)
 BENCH_PACKAGES=(wrk:wrk)
 
 as_root() {
@@ -115,10 +115,11 @@ as_root() {
 apt_get() {
     as_root env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get -q -y \
         -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 \
-        --no-install-recommends "$@"
+        -o Acquire::Retries=3 --no-install-recommends "$@"
 }
 
 # Twice or more, for the lock on the lists has no timeout and mirrors have moods.
+# What was downloaded is kept, and what was cut short is brought to its end first.
 
 apt_try() {
     local log=$BUILD/apt.log try
@@ -128,6 +129,7 @@ apt_try() {
             return 0
         fi
         sleep "$try"
+        as_root env DEBIAN_FRONTEND=noninteractive dpkg --configure -a >>"$log" 2>&1 || true
     done
 
     tail -n 30 "$log" >&2

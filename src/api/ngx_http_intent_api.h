@@ -261,6 +261,14 @@ extern const char  ngx_http_intent_api_time_pattern[];
 ngx_int_t ngx_http_intent_api_user(ngx_http_request_t *r,
     ngx_http_intent_api_ctx_t *ctx);
 
+/*
+ * The beginning of a request that has no body and is about the caller's own:
+ * the body is discarded, ctx->user is set.  NGX_DECLINED: it is answered
+ * already, or is to be, and *answer is what the handler returns.
+ */
+ngx_int_t ngx_http_intent_api_enter(ngx_http_request_t *r,
+    ngx_http_intent_api_ctx_t *ctx, ngx_int_t *answer);
+
 extern const char  ngx_http_intent_api_bad_user[];
 
 /* "0x" and 40 hex digits of any case: an address */
@@ -334,10 +342,6 @@ ngx_int_t ngx_http_intent_api_problem(ngx_http_request_t *r, ngx_uint_t status,
 /* its JSON alone; data NULL: no memory */
 ngx_str_t ngx_http_intent_api_problem_json(ngx_pool_t *pool,
     ngx_uint_t status, const char *detail, ngx_array_t *faults);
-
-/* value is not copied */
-ngx_int_t ngx_http_intent_api_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value);
 
 /* the path of an intent; data NULL: no memory */
 ngx_str_t ngx_http_intent_api_location(ngx_http_request_t *r,

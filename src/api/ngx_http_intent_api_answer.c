@@ -56,7 +56,7 @@ ngx_http_intent_api_answer_one(ngx_http_request_t *r,
 
     /* not headers_out.location: nginx would put its own scheme and host on */
 
-    if (ngx_http_intent_api_header(r, "Location", &location) != NGX_OK) {
+    if (ngx_http_intent_add_header(r, "Location", &location) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -179,7 +179,7 @@ ngx_http_intent_api_header_replayed(ngx_http_request_t *r)
 {
     static ngx_str_t  value = ngx_string("true");
 
-    return ngx_http_intent_api_header(r, "Idempotency-Replayed", &value);
+    return ngx_http_intent_add_header(r, "Idempotency-Replayed", &value);
 }
 
 

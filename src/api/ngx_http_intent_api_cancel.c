@@ -49,22 +49,13 @@ ngx_http_intent_api_cancel(ngx_http_request_t *r,
     ngx_int_t                      rc;
     ngx_http_intent_api_cancel_t  *cancel;
 
-    rc = ngx_http_discard_request_body(r);
-
-    if (rc != NGX_OK) {
+    if (ngx_http_intent_api_enter(r, ctx, &rc) != NGX_OK) {
         return rc;
-    }
-
-    rc = ngx_http_intent_api_user(r, ctx);
-
-    if (rc == NGX_DECLINED) {
-        return ngx_http_intent_api_problem(r, NGX_HTTP_FORBIDDEN,
-                                           ngx_http_intent_api_bad_user, NULL);
     }
 
     cancel = ngx_pcalloc(r->pool, sizeof(ngx_http_intent_api_cancel_t));
 
-    if (rc != NGX_OK || cancel == NULL) {
+    if (cancel == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 

@@ -9,6 +9,7 @@
 
 #include "ngx_http_intent_api.h"
 #include "ngx_http_intent_limit.h"
+#include "ngx_http_intent_webhook.h"
 
 
 /*
@@ -27,8 +28,8 @@ static ngx_int_t ngx_http_intent_api_refuse_post(ngx_http_request_t *r,
 static void ngx_http_intent_api_run(ngx_http_intent_api_ctx_t *ctx);
 static void ngx_http_intent_api_run_later(ngx_http_intent_api_ctx_t *ctx);
 static void ngx_http_intent_api_run_handler(ngx_event_t *ev);
-static void ngx_http_intent_api_begin(ngx_http_intent_api_item_t *item,
-    json_t *json);
+static void ngx_http_intent_api_begin_item(
+    ngx_http_intent_api_item_t *item, json_t *json);
 static void ngx_http_intent_api_wallet_handler(void *data, ngx_int_t rc);
 static void ngx_http_intent_api_go_on(ngx_http_intent_api_item_t *item,
     ngx_int_t rc);
@@ -228,7 +229,7 @@ ngx_http_intent_api_run(ngx_http_intent_api_ctx_t *ctx)
         item->ctx = ctx;
         post->next++;
 
-        ngx_http_intent_api_begin(item, json);
+        ngx_http_intent_api_begin_item(item, json);
 
         n += item->is_signed;
     }
@@ -291,7 +292,8 @@ ngx_http_intent_api_run_handler(ngx_event_t *ev)
 
 
 static void
-ngx_http_intent_api_begin(ngx_http_intent_api_item_t *item, json_t *json)
+ngx_http_intent_api_begin_item(ngx_http_intent_api_item_t *item,
+    json_t *json)
 {
     ngx_int_t                   rc;
     ngx_http_intent_api_ctx_t  *ctx;
@@ -393,6 +395,7 @@ ngx_http_intent_api_keep(ngx_http_intent_api_item_t *item)
     in->id.data = item->id_buffer;
     in->id.len = NGX_HTTP_INTENT_ID_LEN;
 
+    in->webhook = ngx_http_intent_webhook_uri(item->ctx->request);
     in->created_at = ngx_http_intent_now();
     in->updated_at = in->created_at;
 

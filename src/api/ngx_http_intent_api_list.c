@@ -52,22 +52,13 @@ ngx_http_intent_api_list(ngx_http_request_t *r, ngx_http_intent_api_ctx_t *ctx)
     ngx_array_t                  faults;
     ngx_http_intent_api_list_t  *list;
 
-    rc = ngx_http_discard_request_body(r);
-
-    if (rc != NGX_OK) {
+    if (ngx_http_intent_api_enter(r, ctx, &rc) != NGX_OK) {
         return rc;
-    }
-
-    rc = ngx_http_intent_api_user(r, ctx);
-
-    if (rc == NGX_DECLINED) {
-        return ngx_http_intent_api_problem(r, NGX_HTTP_FORBIDDEN,
-                                           ngx_http_intent_api_bad_user, NULL);
     }
 
     list = ngx_pcalloc(r->pool, sizeof(ngx_http_intent_api_list_t));
 
-    if (rc != NGX_OK || list == NULL
+    if (list == NULL
         || ngx_array_init(&faults, r->pool, 1, sizeof(ngx_http_intent_fault_t))
            != NGX_OK)
     {
@@ -394,7 +385,7 @@ ngx_http_intent_api_list_link(ngx_http_request_t *r, ngx_str_t *cursor)
 
     value.len = p - value.data;
 
-    return ngx_http_intent_api_header(r, "Link", &value);
+    return ngx_http_intent_add_header(r, "Link", &value);
 }
 
 

@@ -293,7 +293,7 @@ static ngx_int_t
 ngx_http_intent_api_not_allowed(ngx_http_request_t *r,
     ngx_http_intent_api_route_t *route)
 {
-    if (ngx_http_intent_api_header(r, "Allow", &route->allow) != NGX_OK) {
+    if (ngx_http_intent_add_header(r, "Allow", &route->allow) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 

@@ -62,7 +62,7 @@ ngx_http_intent_api_send_current(ngx_http_request_t *r, ngx_str_t *json)
 {
     static ngx_str_t  no_cache = ngx_string("no-cache");
 
-    if (ngx_http_intent_api_header(r, "Cache-Control", &no_cache) != NGX_OK) {
+    if (ngx_http_intent_add_header(r, "Cache-Control", &no_cache) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -84,7 +84,7 @@ ngx_http_intent_api_problem(ngx_http_request_t *r, ngx_uint_t status,
     switch (status) {
 
     case NGX_HTTP_SERVICE_UNAVAILABLE:
-        rc = ngx_http_intent_api_header(r, "Retry-After",
+        rc = ngx_http_intent_add_header(r, "Retry-After",
                                         &ngx_http_intent_api_retry_after);
         break;
 
@@ -135,7 +135,7 @@ ngx_http_intent_api_challenge(ngx_http_request_t *r)
                             &alcf->prefix)
                 - value.data;
 
-    return ngx_http_intent_api_header(r, "WWW-Authenticate", &value);
+    return ngx_http_intent_add_header(r, "WWW-Authenticate", &value);
 }
 
 
@@ -180,29 +180,6 @@ ngx_http_intent_api_problem_json(ngx_pool_t *pool, ngx_uint_t status,
     json.len = p - json.data;
 
     return json;
-}
-
-
-ngx_int_t
-ngx_http_intent_api_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->hash = 1;
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value = *value;
-
-    return NGX_OK;
 }
 
 

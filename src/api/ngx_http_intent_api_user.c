@@ -51,6 +51,34 @@ ngx_http_intent_api_user(ngx_http_request_t *r, ngx_http_intent_api_ctx_t *ctx)
 }
 
 
+ngx_int_t
+ngx_http_intent_api_enter(ngx_http_request_t *r,
+    ngx_http_intent_api_ctx_t *ctx, ngx_int_t *answer)
+{
+    *answer = ngx_http_discard_request_body(r);
+
+    if (*answer != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    switch (ngx_http_intent_api_user(r, ctx)) {
+
+    case NGX_OK:
+        return NGX_OK;
+
+    case NGX_DECLINED:
+        *answer = ngx_http_intent_api_problem(r, NGX_HTTP_FORBIDDEN,
+                                              ngx_http_intent_api_bad_user,
+                                              NULL);
+        return NGX_DECLINED;
+
+    default: /* NGX_ERROR */
+        *answer = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NGX_DECLINED;
+    }
+}
+
+
 ngx_uint_t
 ngx_http_intent_api_is_utf8(ngx_str_t *s)
 {

@@ -84,5 +84,20 @@ static ngx_int_t
 ngx_http_intent_api_watch_problem(ngx_http_request_t *r, ngx_uint_t status,
     const char *detail)
 {
+    /* nginx has no words for it */
+
+    if (status == NGX_HTTP_INTENT_PUSH_UPGRADE_REQUIRED) {
+        ngx_str_set(&r->headers_out.status_line, "426 Upgrade Required");
+    }
+
     return ngx_http_intent_api_problem(r, status, detail, NULL);
+}
+
+
+ngx_int_t
+ngx_http_intent_push_time(u_char *p, size_t len, int64_t *msec)
+{
+    ngx_uint_t  whole;
+
+    return ngx_http_intent_api_time(p, len, msec, &whole);
 }

@@ -40,7 +40,10 @@ ngx_int_t ngx_http_intent_cache_get(ngx_str_t *id,
  */
 void ngx_http_intent_cache_fill(ngx_str_t *id, ngx_str_t *json);
 
-/* PUBLISH {prefix}wake:{chain}; several within one loop become one */
+/*
+ * PUBLISH {prefix}wake:{chain}, or the uri of a webhook; several within one
+ * loop become one
+ */
 void ngx_http_intent_cache_wake(ngx_str_t *chain);
 
 

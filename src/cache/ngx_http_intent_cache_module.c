@@ -29,7 +29,7 @@ static ngx_int_t ngx_http_intent_cache_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_intent_cache_set_key(ngx_conf_t *cf,
     ngx_http_intent_cache_main_conf_t *icmcf);
 static ngx_int_t ngx_http_intent_cache_add_chains(ngx_conf_t *cf,
-    ngx_http_intent_cache_main_conf_t *icmcf);
+    ngx_http_intent_cache_main_conf_t *icmcf, ngx_array_t *names);
 static ngx_int_t ngx_http_intent_cache_init_process(ngx_cycle_t *cycle);
 static void ngx_http_intent_cache_exit_process(ngx_cycle_t *cycle);
 static void *ngx_http_intent_cache_create_main_conf(ngx_conf_t *cf);
@@ -247,7 +247,15 @@ ngx_http_intent_cache_postconfiguration(ngx_conf_t *cf)
     }
 
     if (ngx_http_intent_cache_set_key(cf, icmcf) != NGX_OK
-        || ngx_http_intent_cache_add_chains(cf, icmcf) != NGX_OK)
+        || ngx_array_init(&icmcf->chains, cf->pool, 4,
+                          sizeof(ngx_http_intent_cache_chain_t))
+           != NGX_OK
+        || ngx_http_intent_cache_add_chains(cf, icmcf,
+                                            ngx_http_intent_chains(cf))
+           != NGX_OK
+        || ngx_http_intent_cache_add_chains(cf, icmcf,
+                                            ngx_http_intent_webhooks(cf))
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -280,23 +288,14 @@ ngx_http_intent_cache_set_key(ngx_conf_t *cf,
 
 static ngx_int_t
 ngx_http_intent_cache_add_chains(ngx_conf_t *cf,
-    ngx_http_intent_cache_main_conf_t *icmcf)
+    ngx_http_intent_cache_main_conf_t *icmcf, ngx_array_t *names)
 {
     u_char                          *p;
     ngx_uint_t                       i;
-    ngx_array_t                     *names;
     ngx_http_intent_name_t         **name;
     ngx_http_intent_cache_chain_t   *chain;
 
-    names = ngx_http_intent_chains(cf);
     name = names->elts;
-
-    if (ngx_array_init(&icmcf->chains, cf->pool, names->nelts + 1,
-                       sizeof(ngx_http_intent_cache_chain_t))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
 
     for (i = 0; i < names->nelts; i++) {
         chain = ngx_array_push(&icmcf->chains);
@@ -426,6 +425,10 @@ ngx_http_intent_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (icmcf->redis.naddrs) {
         return "is duplicate";
+    }
+
+    if (ngx_http_intent_conf_unique(cf, 2) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     value = cf->args->elts;

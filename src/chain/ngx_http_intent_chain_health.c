@@ -55,6 +55,24 @@ ngx_http_intent_lane_seen(ngx_http_intent_lane_t *lane)
 }
 
 
+ngx_uint_t
+ngx_http_intent_lane_is_seen(ngx_http_intent_lane_t *lane)
+{
+    ngx_msec_t     unseen;
+    ngx_atomic_t  *seen;
+
+    seen = lane->seen->addr;
+    unseen = ngx_max(NGX_HTTP_INTENT_LANE_UNSEEN,
+                     3 * lane->conf->poll_interval);
+
+    /* another worker's clock may be ahead by a turn of its loop */
+
+    return *seen
+           && (ngx_msec_int_t) (ngx_current_msec - *seen)
+              < (ngx_msec_int_t) unseen;
+}
+
+
 void
 ngx_http_intent_lane_check_balance(ngx_http_intent_lane_t *lane)
 {
@@ -135,7 +153,7 @@ ngx_http_intent_chain_health_endpoints(ngx_http_intent_chain_conf_t *chain,
 {
     json_t                          *list, *item;
     int64_t                          head;
-    ngx_uint_t                       i, state, used;
+    ngx_uint_t                       i, state, slow, used;
     ngx_http_intent_rpc_endpoint_t  *e;
 
     list = json_array();
@@ -146,6 +164,7 @@ ngx_http_intent_chain_health_endpoints(ngx_http_intent_chain_conf_t *chain,
 
         item = json_object();
         state = ngx_http_intent_endpoint_state(&e[i]);
+        slow = ngx_http_intent_endpoint_is_slow(&e[i]);
         head = ngx_http_intent_endpoint_head(&e[i]);
 
         json_object_set_new(item, "rpc",
@@ -153,12 +172,13 @@ ngx_http_intent_chain_health_endpoints(ngx_http_intent_chain_conf_t *chain,
                                          e[i].uri.len));
         json_object_set_new(item, "breaker",
                       json_string(ngx_http_intent_endpoint_state_name(state)));
+        json_object_set_new(item, "slow", json_boolean(slow));
         json_object_set_new(item, "head",
                             head < 0 ? json_null() : json_integer(head));
 
         json_array_append_new(list, item);
 
-        if (state == NGX_HTTP_INTENT_ENDPOINT_CLOSED) {
+        if (state == NGX_HTTP_INTENT_ENDPOINT_CLOSED && !slow) {
             used++;
             continue;
         }
@@ -183,23 +203,14 @@ ngx_http_intent_chain_health_lanes(ngx_http_intent_chain_conf_t *chain,
 {
     json_t                  *list, *item;
     ngx_uint_t               i, owned;
-    ngx_msec_t               unseen;
-    ngx_atomic_t            *seen;
     ngx_http_intent_lane_t  *lane;
 
     list = json_array();
-    unseen = ngx_max(NGX_HTTP_INTENT_LANE_UNSEEN, 3 * chain->poll_interval);
 
     for (i = 0; i < chain->signers.nelts; i++) {
 
         lane = &chain->lanes[i];
-        seen = lane->seen->addr;
-
-        /* another worker's clock may be ahead by a turn of its loop */
-
-        owned = *seen
-                && (ngx_msec_int_t) (ngx_current_msec - *seen)
-                   < (ngx_msec_int_t) unseen;
+        owned = ngx_http_intent_lane_is_seen(lane);
 
         item = json_object();
 

@@ -52,6 +52,9 @@
 #define NGX_HTTP_INTENT_ENDPOINT_TIMEOUT   10000
 #define NGX_HTTP_INTENT_ENDPOINT_PROBE     3000
 
+/* ms without any answer, after which others are asked */
+#define NGX_HTTP_INTENT_ENDPOINT_SLOW      2000
+
 
 /* why a breaker is open, the more the worse */
 typedef enum {
@@ -77,6 +80,7 @@ typedef struct {
     ngx_atomic_t   told_at;        /* the head */
     ngx_atomic_t   behind;         /* answers in a row */
     ngx_atomic_t   asked_at;
+    ngx_atomic_t   owes_since;     /* an answer to anything; 0: none */
     ngx_atomic_t   used_at;        /* by other than a probe */
     ngx_atomic_t   probed_at;
     ngx_atomic_t   no_send_until;  /* 0: it takes transactions */
@@ -253,6 +257,11 @@ ngx_http_intent_endpoint_rank(ngx_http_intent_rpc_endpoint_t *e,
     switch (h->state) {
 
     case NGX_HTTP_INTENT_ENDPOINT_CLOSED:
+
+        if (ngx_http_intent_endpoint_is_slow(e)) {
+            return 2;
+        }
+
         return (h->failures || h->head == 0) ? 1 : 0;
 
     case NGX_HTTP_INTENT_ENDPOINT_HALF_OPEN:
@@ -526,6 +535,20 @@ ngx_http_intent_endpoint_state(ngx_http_intent_rpc_endpoint_t *e)
 }
 
 
+ngx_uint_t
+ngx_http_intent_endpoint_is_slow(ngx_http_intent_rpc_endpoint_t *e)
+{
+    ngx_msec_t                          since;
+    ngx_http_intent_endpoint_health_t  *h;
+
+    h = ngx_http_intent_endpoint_health(e);
+    since = h->owes_since;
+
+    return since && !ngx_http_intent_endpoint_before(
+                                        since + NGX_HTTP_INTENT_ENDPOINT_SLOW);
+}
+
+
 int64_t
 ngx_http_intent_endpoint_head(ngx_http_intent_rpc_endpoint_t *e)
 {
@@ -592,12 +615,19 @@ ngx_http_intent_endpoint_asked(ngx_http_intent_jsonrpc_t *j)
 
     h->asked_at = ngx_current_msec;
 
+    if (h->owes_since == 0) {
+        h->owes_since = ngx_current_msec | 1;
+    }
+
     if (!j->probe) {
         h->used_at = ngx_current_msec;
     }
 
+    /* a poll is as little work as a probe */
+
     if (j->rpc->timeout == 0 && e->peers->nelts > 1) {
-        j->rpc->timeout = NGX_HTTP_INTENT_ENDPOINT_TIMEOUT;
+        j->rpc->timeout = j->head_item ? NGX_HTTP_INTENT_ENDPOINT_PROBE
+                                       : NGX_HTTP_INTENT_ENDPOINT_TIMEOUT;
     }
 }
 
@@ -618,6 +648,8 @@ ngx_http_intent_endpoint_answered(ngx_http_intent_jsonrpc_t *j, ngx_int_t rc)
         ngx_http_intent_endpoint_failed(j);
         return;
     }
+
+    h->owes_since = 0;
 
     elapsed = (ngx_http_intent_seconds() - j->start) * 1e6;
     ngx_http_intent_endpoint_average(&h->latency,
@@ -992,7 +1024,9 @@ ngx_http_intent_endpoint_is_due(ngx_http_intent_rpc_endpoint_t *e)
         return 0;
     }
 
-    if (h->head == 0 || h->failures || h->behind) {
+    if (h->head == 0 || h->failures || h->behind
+        || ngx_http_intent_endpoint_is_slow(e))
+    {
         return 1;
     }
 

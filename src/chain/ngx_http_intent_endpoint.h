@@ -74,6 +74,8 @@ ngx_uint_t ngx_http_intent_endpoint_next(ngx_array_t *endpoints,
 ngx_msec_t ngx_http_intent_endpoint_wait(ngx_array_t *endpoints);
 
 ngx_uint_t ngx_http_intent_endpoint_state(ngx_http_intent_rpc_endpoint_t *e);
+/* it was asked, and has given no usable answer to anything for some seconds */
+ngx_uint_t ngx_http_intent_endpoint_is_slow(ngx_http_intent_rpc_endpoint_t *e);
 /* -1: not known */
 int64_t ngx_http_intent_endpoint_head(ngx_http_intent_rpc_endpoint_t *e);
 /* what the state is called */

@@ -186,6 +186,16 @@ ngx_http_intent_job_give_back(ngx_http_intent_lane_t *lane,
         return 0;
     }
 
+    ngx_http_intent_job_release(lane, job);
+
+    return 1;
+}
+
+
+void
+ngx_http_intent_job_release(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job)
+{
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, lane->log, 0,
                    "intent %V is given back", &job->intent.id);
 
@@ -194,8 +204,6 @@ ngx_http_intent_job_give_back(ngx_http_intent_lane_t *lane,
 
     ngx_queue_remove(&job->queue);
     ngx_queue_insert_tail(&lane->outcome, &job->queue);
-
-    return 1;
 }
 
 
@@ -321,6 +329,10 @@ ngx_http_intent_job_retry(ngx_http_intent_lane_t *lane,
     ngx_http_intent_chain_conf_t  *conf;
 
     conf = lane->conf;
+
+    if (class == NGX_HTTP_INTENT_RPC_FUNDS) {
+        lane->short_at = ngx_current_msec | 1;
+    }
 
     job->intent.attempts++;
 

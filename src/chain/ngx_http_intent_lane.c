@@ -17,9 +17,13 @@
 #define NGX_HTTP_INTENT_LANE_AGAIN   1000    /* after it was given up */
 
 
+static void ngx_http_intent_lane_init_steps(ngx_http_intent_lane_t *lane);
 static void ngx_http_intent_lane_timer(ngx_event_t *ev);
 static void ngx_http_intent_lane_posted(ngx_event_t *ev);
+static void ngx_http_intent_lane_leave(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_rpc_endpoint_t *endpoint);
 static void ngx_http_intent_lane_session(void *data, ngx_uint_t up);
+static ngx_uint_t ngx_http_intent_lane_is_own(ngx_http_intent_lane_t *lane);
 static void ngx_http_intent_lane_drain(void *data);
 static void ngx_http_intent_lane_try(ngx_http_intent_lane_t *lane,
     ngx_msec_t delay);
@@ -66,6 +70,7 @@ static void  (*ngx_http_intent_lane_steps[])(ngx_http_intent_lane_t *lane) = {
     ngx_http_intent_lane_verify,
     ngx_http_intent_lane_confirm,
     ngx_http_intent_lane_send,
+    ngx_http_intent_lane_share,
     ngx_http_intent_lane_claim,
     ngx_http_intent_lane_preflight,
     ngx_http_intent_lane_save,
@@ -85,20 +90,12 @@ ngx_http_intent_lane_init(ngx_http_intent_lane_t *lane, ngx_log_t *log)
                                           &lane->unsent, &lane->sent,
                                           &lane->mined, &lane->suspect,
                                           &lane->outcome };
-    ngx_http_intent_step_t  *steps[] = { &lane->open, &lane->claim,
-                                         &lane->preflight, &lane->save,
-                                         &lane->send, &lane->poll,
-                                         &lane->confirm, &lane->verify,
-                                         &lane->search, &lane->record };
 
     for (i = 0; i < sizeof(queues) / sizeof(queues[0]); i++) {
         ngx_queue_init(queues[i]);
     }
 
-    for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-        steps[i]->lane = lane;
-        ngx_queue_init(&steps[i]->jobs);
-    }
+    ngx_http_intent_lane_init_steps(lane);
 
     ngx_http_intent_lane_dumb.fd = (ngx_socket_t) -1;
 
@@ -124,6 +121,26 @@ ngx_http_intent_lane_init(ngx_http_intent_lane_t *lane, ngx_log_t *log)
 
     return ngx_http_intent_store_lane_session(ngx_http_intent_lane_session,
                                               lane);
+}
+
+
+static void
+ngx_http_intent_lane_init_steps(ngx_http_intent_lane_t *lane)
+{
+    ngx_uint_t               i, n;
+    ngx_http_intent_step_t  *steps[] = { &lane->open, &lane->claim,
+                                         &lane->preflight, &lane->save,
+                                         &lane->send, &lane->poll,
+                                         &lane->verify, &lane->search,
+                                         &lane->record };
+
+    n = sizeof(steps) / sizeof(steps[0]);
+
+    for (i = 0; i < NGX_HTTP_INTENT_LANE_STEPS; i++) {
+        lane->steps[i] = (i < n) ? steps[i] : &lane->confirm[i - n];
+        lane->steps[i]->lane = lane;
+        ngx_queue_init(&lane->steps[i]->jobs);
+    }
 }
 
 
@@ -308,6 +325,12 @@ ngx_http_intent_lane_answered(ngx_http_intent_step_t *step,
             lane->endpoint = ngx_http_intent_endpoint_next(
                                  &lane->conf->endpoints, lane->endpoint);
         }
+
+        if (step == &lane->poll
+            && ngx_http_intent_endpoint_is_slow(j->endpoint))
+        {
+            ngx_http_intent_lane_leave(lane, j->endpoint);
+        }
     }
 
     if (lane->state == NGX_HTTP_INTENT_LANE_CLOSING) {
@@ -316,6 +339,29 @@ ngx_http_intent_lane_answered(ngx_http_intent_step_t *step,
     }
 
     return lane->state != NGX_HTTP_INTENT_LANE_AWAY;
+}
+
+
+/* what a node that hangs was asked besides is asked of the next one */
+
+static void
+ngx_http_intent_lane_leave(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_rpc_endpoint_t *endpoint)
+{
+    ngx_uint_t               i;
+    ngx_http_intent_step_t  *step;
+
+    if (lane->conf->endpoints.nelts == 1) {
+        return;
+    }
+
+    for (i = 0; i < NGX_HTTP_INTENT_LANE_STEPS; i++) {
+        step = lane->steps[i];
+
+        if (step->rpc && step->rpc->endpoint == endpoint) {
+            ngx_http_intent_rpc_give_up(step->rpc->rpc);
+        }
+    }
 }
 
 
@@ -328,7 +374,9 @@ ngx_http_intent_lane_session(void *data, ngx_uint_t up)
 
     if (up) {
         if (lane->state == NGX_HTTP_INTENT_LANE_AWAY) {
-            ngx_http_intent_lane_try(lane, 0);
+            ngx_http_intent_lane_try(lane,
+                                     ngx_http_intent_lane_is_own(lane)
+                                     ? 0 : NGX_HTTP_INTENT_LANE_TRY);
         }
 
         return;
@@ -345,6 +393,24 @@ ngx_http_intent_lane_session(void *data, ngx_uint_t up)
         ngx_http_intent_lane_lose(lane);
         ngx_http_intent_lane_closing(lane);
     }
+}
+
+
+/* with several workers each begins with its share of a chain's lanes */
+
+static ngx_uint_t
+ngx_http_intent_lane_is_own(ngx_http_intent_lane_t *lane)
+{
+    ngx_uint_t        i;
+    ngx_core_conf_t  *ccf;
+
+    i = lane - lane->conf->lanes;
+    ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
+                                           ngx_core_module);
+
+    return ccf->worker_processes <= 1
+           || lane->conf->signers.nelts == 1
+           || i % ccf->worker_processes == ngx_worker;
 }
 
 
@@ -768,7 +834,9 @@ ngx_http_intent_lane_chain_done(void *data, ngx_http_intent_jsonrpc_t *j,
     lane->poll_due = 1;
     lane->confirm_due = 1;
     lane->send_held = 0;
+    lane->short_at = 0;
 
+    ngx_http_intent_share_begin(lane);
     ngx_add_timer(&lane->timer, lane->conf->poll_interval);
     ngx_http_intent_lane_work(lane);
 }
@@ -896,30 +964,27 @@ ngx_http_intent_lane_closing(ngx_http_intent_lane_t *lane)
                                           &lane->unsent, &lane->sent,
                                           &lane->mined, &lane->suspect,
                                           &lane->outcome };
-    ngx_http_intent_step_t  *steps[] = { &lane->open, &lane->preflight,
-                                         &lane->send, &lane->poll,
-                                         &lane->confirm, &lane->verify,
-                                         &lane->search, &lane->save,
-                                         &lane->record, &lane->claim };
+    ngx_http_intent_step_t  *step;
 
     if (lane->timer.timer_set) {
         ngx_del_timer(&lane->timer);
     }
 
-    for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+    for (i = 0; i < NGX_HTTP_INTENT_LANE_STEPS; i++) {
+        step = lane->steps[i];
 
-        if (steps[i]->rpc == NULL) {
+        if (step->rpc == NULL) {
             continue;
         }
 
         /* a transaction on its way is worth waiting for, a question is not */
 
-        if (lane->held && steps[i] == &lane->send) {
+        if (lane->held && step == &lane->send) {
             return;
         }
 
-        ngx_http_intent_rpc_cancel(steps[i]->rpc->rpc);
-        steps[i]->rpc = NULL;
+        ngx_http_intent_rpc_cancel(step->rpc->rpc);
+        step->rpc = NULL;
     }
 
     if (lane->ops) {
@@ -930,8 +995,8 @@ ngx_http_intent_lane_closing(ngx_http_intent_lane_t *lane)
         ngx_http_intent_lane_clear(lane, queues[i]);
     }
 
-    for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-        ngx_http_intent_lane_clear(lane, &steps[i]->jobs);
+    for (i = 0; i < NGX_HTTP_INTENT_LANE_STEPS; i++) {
+        ngx_http_intent_lane_clear(lane, &lane->steps[i]->jobs);
     }
 
     if (lane->session
@@ -969,6 +1034,8 @@ ngx_http_intent_lane_closed(void *data, ngx_int_t rc,
 static void
 ngx_http_intent_lane_away(ngx_http_intent_lane_t *lane)
 {
+    ngx_http_intent_share_end(lane);
+
     lane->state = NGX_HTTP_INTENT_LANE_AWAY;
     lane->locked = 0;
     lane->head = -1;

@@ -3,7 +3,7 @@
  * Lanes: one for each (chain, signer).  Private to src/chain.
  *
  * A lane is a pipeline.  Jobs stand in the queue of the step they wait for,
- * and each step works on one batch at a time:
+ * and each step works on one batch at a time, confirm on several:
  *
  *   claim ▸ claimed ▸ preflight ▸ ready ▸ save ▸ unsent ▸ send ▸ sent ▸
  *   confirm ▸ mined ▸ verify ▸ outcome ▸ record
@@ -37,7 +37,11 @@
 #define NGX_HTTP_INTENT_LANE_CLAIM     256   /* intents in one claim */
 #define NGX_HTTP_INTENT_LANE_SIGN       64   /* 40 us each: a short turn */
 #define NGX_HTTP_INTENT_LANE_RPC       100   /* items in one JSON-RPC batch */
+#define NGX_HTTP_INTENT_LANE_CONFIRMS    4   /* of these for receipts */
 #define NGX_HTTP_INTENT_LANE_RECORD    256   /* changes in one commit */
+
+/* all of a lane, those for receipts too */
+#define NGX_HTTP_INTENT_LANE_STEPS     (9 + NGX_HTTP_INTENT_LANE_CONFIRMS)
 
 
 /* why something is tried again: a class of the node's errors, or this */
@@ -84,6 +88,10 @@ typedef struct {
     ngx_array_t                       chains;    /* ..._chain_conf_t * */
     ngx_uint_t                        need_domain;
 } ngx_http_intent_chain_main_conf_t;
+
+
+/* of intent_chain, and of its block */
+extern ngx_command_t  ngx_http_intent_chain_commands[];
 
 
 /* ---- lanes ---- */
@@ -138,11 +146,14 @@ typedef struct {
     ngx_msec_t                        not_before; /* of the next preflight */
     ngx_msec_t                        claimed_at;
     ngx_msec_t                        sent_at;   /* 0: never by this lane */
+    int64_t                           sent_head; /* the head at that time */
     ngx_msec_t                        taken_at;  /* by a node at first; 0: not
                                                     since this lane has it */
     int64_t                           taken_head;
     ngx_uint_t                        missing;   /* heads without a receipt */
     int64_t                           missing_at; /* the last of them */
+    ngx_uint_t                        unseen;    /* searches for who has used
+                                                    its nonce, in vain */
     ngx_uint_t                        refused;   /* by the node, in a row */
     ngx_int_t                         block_item; /* of the batch to verify */
     ngx_int_t                         call_item;
@@ -222,10 +233,12 @@ struct ngx_http_intent_lane_s {
     ngx_http_intent_step_t            save;
     ngx_http_intent_step_t            send;
     ngx_http_intent_step_t            poll;
-    ngx_http_intent_step_t            confirm;
+    ngx_http_intent_step_t            confirm[NGX_HTTP_INTENT_LANE_CONFIRMS];
     ngx_http_intent_step_t            verify;
     ngx_http_intent_step_t            search;
     ngx_http_intent_step_t            record;
+
+    ngx_http_intent_step_t           *steps[NGX_HTTP_INTENT_LANE_STEPS];
 
     ngx_uint_t                        claim_due;
     ngx_uint_t                        poll_due;
@@ -273,6 +286,12 @@ struct ngx_http_intent_lane_s {
     ngx_msec_t                        sign_singly_at; /* as of */
     ngx_msec_t                        sign_looked_at; /* for who is late */
 
+    /* of several: who takes the next intent */
+    ngx_uint_t                        more;      /* the last claim was full */
+    ngx_msec_t                        short_at;  /* it could not pay; or 0 */
+    ngx_msec_t                        turn_at;   /* others first until then */
+    ngx_event_t                       turn;
+
     ngx_event_t                       timer;     /* poll, or try for the lock */
     ngx_event_t                       work;      /* posted */
 
@@ -281,6 +300,7 @@ struct ngx_http_intent_lane_s {
     ngx_http_intent_stat_t           *low;       /* less than min_balance */
     ngx_uint_t                        is_low;
     ngx_http_intent_shared_t         *seen;      /* when somebody had it */
+    ngx_http_intent_shared_t         *share;     /* what the others see */
     ngx_http_intent_stat_t          **retries;   /* by reason */
 };
 
@@ -300,6 +320,7 @@ void ngx_http_intent_lane_lose(ngx_http_intent_lane_t *lane);
 ngx_int_t ngx_http_intent_chain_health_init(ngx_conf_t *cf,
     ngx_http_intent_lane_t *lane, ngx_str_t *labels);
 void ngx_http_intent_lane_seen(ngx_http_intent_lane_t *lane);
+ngx_uint_t ngx_http_intent_lane_is_seen(ngx_http_intent_lane_t *lane);
 void ngx_http_intent_lane_check_balance(ngx_http_intent_lane_t *lane);
 /* asks the node; j NULL, or no memory: the lane is given up */
 void ngx_http_intent_step_ask(ngx_http_intent_step_t *step,
@@ -331,6 +352,9 @@ ngx_uint_t ngx_http_intent_job_is_late(ngx_http_intent_job_t *job);
  * 0: it has not.
  */
 ngx_uint_t ngx_http_intent_job_give_back(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job);
+/* gives it back, late or not */
+void ngx_http_intent_job_release(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job);
 /* a self-transfer for a nonce that nothing else will use */
 ngx_int_t ngx_http_intent_job_fill(ngx_http_intent_lane_t *lane,
@@ -383,7 +407,22 @@ void ngx_http_intent_lane_replace(ngx_http_intent_lane_t *lane);
 void ngx_http_intent_job_demand(ngx_http_intent_job_t *job,
     ngx_str_t *message);
 
+/* several lanes of one chain; with one only, none of this does anything */
+
+ngx_int_t ngx_http_intent_share_init(ngx_conf_t *cf,
+    ngx_http_intent_lane_t *lane);
+/* the lane runs, and is given up */
+void ngx_http_intent_share_begin(ngx_http_intent_lane_t *lane);
+void ngx_http_intent_share_end(ngx_http_intent_lane_t *lane);
+/* how many of n it may claim now; 0: others are to, or it is not its turn */
+ngx_uint_t ngx_http_intent_share_claim(ngx_http_intent_lane_t *lane,
+    ngx_uint_t n);
+/* it has got n; more: there may be some left */
+void ngx_http_intent_share_claimed(ngx_http_intent_lane_t *lane, ngx_uint_t n,
+    ngx_uint_t more);
+
 /* steps */
+void ngx_http_intent_lane_share(ngx_http_intent_lane_t *lane);
 void ngx_http_intent_lane_claim(ngx_http_intent_lane_t *lane);
 void ngx_http_intent_lane_preflight(ngx_http_intent_lane_t *lane);
 void ngx_http_intent_lane_save(ngx_http_intent_lane_t *lane);

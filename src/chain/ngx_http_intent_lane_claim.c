@@ -43,6 +43,11 @@ ngx_http_intent_lane_claim(ngx_http_intent_lane_t *lane)
     n = lane->conf->max_in_flight - lane->njobs;
     n = ngx_min(n, NGX_HTTP_INTENT_LANE_CLAIM);
 
+    n = ngx_http_intent_share_claim(lane, n);
+    if (n == 0) {
+        return;
+    }
+
     lane->claim_due = 0;
 
     if (ngx_http_intent_store_lane_claim(&lane->store, n,
@@ -61,7 +66,7 @@ ngx_http_intent_claim_done(void *data, ngx_int_t rc,
 {
     ngx_http_intent_lane_t  *lane = data;
 
-    ngx_uint_t              i, n;
+    ngx_uint_t              i, n, more;
     ngx_http_intent_job_t  *job;
 
     lane->ops--;
@@ -69,12 +74,14 @@ ngx_http_intent_claim_done(void *data, ngx_int_t rc,
     if (rc != NGX_OK) {
         lane->claim.busy = 0;
         ngx_http_intent_lane_lose(lane);
+        ngx_http_intent_share_claimed(lane, 0, 1);
         return;
     }
 
     n = ngx_http_intent_store_rows(rows);
+    more = (n == lane->claim.busy);
 
-    if (n == lane->claim.busy) {
+    if (more) {
         lane->claim_due = 1;
     }
 
@@ -110,6 +117,7 @@ ngx_http_intent_claim_done(void *data, ngx_int_t rc,
         ngx_queue_insert_tail(&lane->claimed, &job->queue);
     }
 
+    ngx_http_intent_share_claimed(lane, n, more);
     ngx_http_intent_lane_post(lane);
 }
 

@@ -16,9 +16,9 @@
 #define NGX_HTTP_INTENT_MISSING  3
 
 
-static ngx_uint_t ngx_http_intent_confirm_take(ngx_http_intent_lane_t *lane);
+static ngx_uint_t ngx_http_intent_confirm_take(ngx_http_intent_step_t *step);
 static ngx_int_t ngx_http_intent_confirm_ask(ngx_http_intent_jsonrpc_t *j,
-    ngx_http_intent_lane_t *lane);
+    ngx_http_intent_step_t *step);
 static ngx_int_t ngx_http_intent_confirm_receipt(
     ngx_http_intent_jsonrpc_t *j, u_char hash[32]);
 static void ngx_http_intent_confirm_done(void *data,
@@ -35,42 +35,61 @@ static void ngx_http_intent_confirm_unmined(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job);
 
 
+/*
+ * Several batches at a time: each takes a round trip, and a node may need
+ * long for receipts of a large block
+ */
+
 void
 ngx_http_intent_lane_confirm(ngx_http_intent_lane_t *lane)
 {
+    ngx_uint_t                  i;
     ngx_http_intent_step_t     *step;
     ngx_http_intent_jsonrpc_t  *j;
 
-    step = &lane->confirm;
+    for (i = 0; i < NGX_HTTP_INTENT_LANE_CONFIRMS; i++) {
 
-    if (step->rpc || !lane->rpc_ok || !lane->confirm_due) {
-        return;
+        if (lane->state != NGX_HTTP_INTENT_LANE_RUNNING
+            || !lane->rpc_ok
+            || !lane->confirm_due)
+        {
+            return;
+        }
+
+        step = &lane->confirm[i];
+
+        if (step->rpc) {
+            continue;
+        }
+
+        lane->confirm_due = 0;
+
+        if (ngx_http_intent_confirm_take(step) == 0) {
+            return;
+        }
+
+        j = ngx_http_intent_jsonrpc_create();
+
+        if (j && ngx_http_intent_confirm_ask(j, step) != NGX_OK) {
+            ngx_http_intent_jsonrpc_destroy(j);
+            j = NULL;
+        }
+
+        ngx_http_intent_step_ask(step, j, ngx_http_intent_confirm_done);
     }
-
-    lane->confirm_due = 0;
-
-    if (ngx_http_intent_confirm_take(lane) == 0) {
-        return;
-    }
-
-    j = ngx_http_intent_jsonrpc_create();
-
-    if (j && ngx_http_intent_confirm_ask(j, lane) != NGX_OK) {
-        ngx_http_intent_jsonrpc_destroy(j);
-        j = NULL;
-    }
-
-    ngx_http_intent_step_ask(step, j, ngx_http_intent_confirm_done);
 }
 
 
 static ngx_uint_t
-ngx_http_intent_confirm_take(ngx_http_intent_lane_t *lane)
+ngx_http_intent_confirm_take(ngx_http_intent_step_t *step)
 {
     ngx_uint_t                 n, items;
     ngx_queue_t               *q, *next;
     ngx_http_intent_job_t     *job;
+    ngx_http_intent_lane_t    *lane;
     ngx_http_intent_old_tx_t  *old;
+
+    lane = step->lane;
 
     /* one for each hash, and the nonce */
 
@@ -115,7 +134,7 @@ ngx_http_intent_confirm_take(ngx_http_intent_lane_t *lane)
         }
 
         ngx_queue_remove(q);
-        ngx_queue_insert_tail(&lane->confirm.jobs, q);
+        ngx_queue_insert_tail(&step->jobs, q);
         n++;
     }
 
@@ -125,15 +144,18 @@ ngx_http_intent_confirm_take(ngx_http_intent_lane_t *lane)
 
 static ngx_int_t
 ngx_http_intent_confirm_ask(ngx_http_intent_jsonrpc_t *j,
-    ngx_http_intent_lane_t *lane)
+    ngx_http_intent_step_t *step)
 {
     int64_t                    deep;
     ngx_queue_t               *q;
     ngx_http_intent_job_t     *job;
+    ngx_http_intent_lane_t    *lane;
     ngx_http_intent_old_tx_t  *old;
 
-    for (q = ngx_queue_head(&lane->confirm.jobs);
-         q != ngx_queue_sentinel(&lane->confirm.jobs);
+    lane = step->lane;
+
+    for (q = ngx_queue_head(&step->jobs);
+         q != ngx_queue_sentinel(&step->jobs);
          q = ngx_queue_next(q))
     {
         job = ngx_http_intent_job(q);

@@ -10,6 +10,8 @@
 #define NGX_HTTP_INTENT_DEFAULT_TIP     1000000000      /* 1 gwei */
 #define NGX_HTTP_INTENT_FEE_BLOCKS      5
 #define NGX_HTTP_INTENT_MIN_RESEND      15000
+#define NGX_HTTP_INTENT_STALL_HEADS     2
+#define NGX_HTTP_INTENT_STALL           1000    /* ms */
 #define NGX_HTTP_INTENT_FORGOTTEN       5       /* polls */
 #define NGX_HTTP_INTENT_GAP             10000   /* ms */
 
@@ -37,7 +39,14 @@ static ngx_int_t ngx_http_intent_poll_gap(ngx_http_intent_lane_t *lane,
 static ngx_uint_t ngx_http_intent_poll_gap_is_old(
     ngx_http_intent_lane_t *lane);
 static int64_t ngx_http_intent_poll_lowest(ngx_http_intent_lane_t *lane);
-static void ngx_http_intent_poll_resend(ngx_http_intent_lane_t *lane);
+static int64_t ngx_http_intent_poll_lower(int64_t lowest,
+    ngx_queue_t *queue);
+static int64_t ngx_http_intent_poll_pending(ngx_http_intent_jsonrpc_t *j);
+static ngx_uint_t ngx_http_intent_poll_stalls(ngx_http_intent_lane_t *lane);
+static ngx_uint_t ngx_http_intent_poll_waits(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job);
+static void ngx_http_intent_poll_resend(ngx_http_intent_lane_t *lane,
+    int64_t pending);
 
 
 void
@@ -79,7 +88,8 @@ ngx_http_intent_lane_poll(ngx_http_intent_lane_t *lane)
                                        "\"%V\",\"latest\"", name)
            != NGX_OK
         || ngx_http_intent_jsonrpc_add(j, "eth_chainId", 1, "") != NGX_OK
-        || (ngx_http_intent_poll_gap_is_old(lane)
+        || ((ngx_http_intent_poll_gap_is_old(lane)
+             || ngx_http_intent_poll_stalls(lane))
             && ngx_http_intent_jsonrpc_add(j, "eth_getTransactionCount", 64,
                                            "\"%V\",\"pending\"", name)
                != NGX_OK))
@@ -181,7 +191,7 @@ ngx_http_intent_poll_done(void *data, ngx_http_intent_jsonrpc_t *j,
     }
 
     ngx_http_intent_lane_replace(lane);
-    ngx_http_intent_poll_resend(lane);
+    ngx_http_intent_poll_resend(lane, ngx_http_intent_poll_pending(j));
     ngx_http_intent_lane_post(lane);
 }
 
@@ -400,13 +410,11 @@ ngx_http_intent_poll_gap(ngx_http_intent_lane_t *lane,
         lane->gap_at = ngx_current_msec;
     }
 
-    if (j->n <= NGX_HTTP_INTENT_POLL_PENDING
-        || ngx_http_intent_json_int(
-                 ngx_http_intent_jsonrpc_result(j,
-                                             NGX_HTTP_INTENT_POLL_PENDING),
-                 &pending)
-           != NGX_OK
-        || pending >= lowest)
+    pending = ngx_http_intent_poll_pending(j);
+
+    if (pending < 0
+        || pending >= lowest
+        || !ngx_http_intent_poll_gap_is_old(lane))
     {
         return NGX_OK;
     }
@@ -451,28 +459,39 @@ ngx_http_intent_poll_lowest(ngx_http_intent_lane_t *lane)
 {
     int64_t                 lowest;
     ngx_uint_t              i;
-    ngx_queue_t            *q, *queues[] = {
-                                &lane->ready, &lane->save.jobs,
-                                &lane->unsent, &lane->send.jobs,
-                                &lane->sent, &lane->confirm.jobs,
-                                &lane->mined, &lane->verify.jobs,
-                                &lane->suspect, &lane->search.jobs,
-                                &lane->outcome, &lane->record.jobs };
-    ngx_http_intent_job_t  *job;
+    ngx_queue_t            *queues[] = {
+                                &lane->ready, &lane->unsent, &lane->sent,
+                                &lane->mined, &lane->suspect,
+                                &lane->outcome };
 
     lowest = lane->store.next_nonce;
 
     for (i = 0; i < sizeof(queues) / sizeof(queues[0]); i++) {
+        lowest = ngx_http_intent_poll_lower(lowest, queues[i]);
+    }
 
-        for (q = ngx_queue_head(queues[i]);
-             q != ngx_queue_sentinel(queues[i]);
-             q = ngx_queue_next(q))
-        {
-            job = ngx_http_intent_job(q);
+    for (i = 0; i < NGX_HTTP_INTENT_LANE_STEPS; i++) {
+        lowest = ngx_http_intent_poll_lower(lowest, &lane->steps[i]->jobs);
+    }
 
-            if (job->tx.nonce >= 0) {
-                lowest = ngx_min(lowest, job->tx.nonce);
-            }
+    return lowest;
+}
+
+
+static int64_t
+ngx_http_intent_poll_lower(int64_t lowest, ngx_queue_t *queue)
+{
+    ngx_queue_t            *q;
+    ngx_http_intent_job_t  *job;
+
+    for (q = ngx_queue_head(queue);
+         q != ngx_queue_sentinel(queue);
+         q = ngx_queue_next(q))
+    {
+        job = ngx_http_intent_job(q);
+
+        if (job->tx.nonce >= 0) {
+            lowest = ngx_min(lowest, job->tx.nonce);
         }
     }
 
@@ -480,19 +499,72 @@ ngx_http_intent_poll_lowest(ngx_http_intent_lane_t *lane)
 }
 
 
-/* nodes forget what they have not mined: the same bytes again, in order */
+/* the first nonce that the node has no transaction of; -1: it was not asked */
+
+static int64_t
+ngx_http_intent_poll_pending(ngx_http_intent_jsonrpc_t *j)
+{
+    int64_t  pending;
+
+    if (j->n <= NGX_HTTP_INTENT_POLL_PENDING
+        || ngx_http_intent_json_int(
+                 ngx_http_intent_jsonrpc_result(j,
+                                             NGX_HTTP_INTENT_POLL_PENDING),
+                 &pending)
+           != NGX_OK)
+    {
+        return -1;
+    }
+
+    return pending;
+}
+
+
+/* what is to be mined next was not, in blocks that had time for it */
+
+static ngx_uint_t
+ngx_http_intent_poll_stalls(ngx_http_intent_lane_t *lane)
+{
+    ngx_http_intent_job_t  *job;
+
+    if (ngx_queue_empty(&lane->sent)) {
+        return 0;
+    }
+
+    job = ngx_http_intent_job(ngx_queue_head(&lane->sent));
+
+    return job->tx.nonce >= lane->nonce
+           && ngx_http_intent_poll_waits(lane, job);
+}
+
+
+static ngx_uint_t
+ngx_http_intent_poll_waits(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job)
+{
+    return lane->head >= job->sent_head + NGX_HTTP_INTENT_STALL_HEADS
+           && ngx_current_msec - job->sent_at >= NGX_HTTP_INTENT_STALL;
+}
+
+
+/*
+ * Nodes forget what they have not mined: the same bytes again, in order.  One
+ * that says it has nothing from some nonce on, pending, gets them soon; others
+ * after a while, for what they say of it may be wrong.
+ */
 
 static void
-ngx_http_intent_poll_resend(ngx_http_intent_lane_t *lane)
+ngx_http_intent_poll_resend(ngx_http_intent_lane_t *lane, int64_t pending)
 {
     ngx_msec_t              age;
-    ngx_uint_t              n;
+    ngx_uint_t              n, forgotten;
     ngx_queue_t            *q, *next;
     ngx_http_intent_job_t  *job;
 
     age = ngx_max(20 * lane->conf->poll_interval,
                   NGX_HTTP_INTENT_MIN_RESEND);
     n = 0;
+    forgotten = 0;
 
     for (q = ngx_queue_head(&lane->sent);
          q != ngx_queue_sentinel(&lane->sent)
@@ -502,16 +574,32 @@ ngx_http_intent_poll_resend(ngx_http_intent_lane_t *lane)
         next = ngx_queue_next(q);
         job = ngx_http_intent_job(q);
 
-        if (job->tx.nonce < lane->nonce
-            || job->block_number >= 0
-            || ngx_current_msec - job->sent_at < age)
+        if (job->tx.nonce < lane->nonce || job->block_number >= 0) {
+            continue;
+        }
+
+        if (pending >= 0
+            && job->tx.nonce >= pending
+            && ngx_http_intent_poll_waits(lane, job))
         {
+            forgotten++;
+
+        } else if (ngx_current_msec - job->sent_at >= age) {
+            n++;
+
+        } else {
             continue;
         }
 
         ngx_queue_remove(q);
         ngx_http_intent_job_insert(&lane->unsent, job);
-        n++;
+    }
+
+    if (forgotten) {
+        ngx_log_error(NGX_LOG_INFO, lane->log, 0,
+                      "intent chain \"%V\": the node has forgotten %ui "
+                      "transactions from nonce %L on, they are sent again",
+                      &lane->conf->name, forgotten, pending);
     }
 
     if (n) {

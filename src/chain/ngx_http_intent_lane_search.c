@@ -14,6 +14,10 @@
 #include "ngx_http_intent_lane.h"
 
 
+/* every which time that there is nothing to be seen it is told */
+#define NGX_HTTP_INTENT_UNSEEN  10
+
+
 static void ngx_http_intent_search_ask(ngx_http_intent_lane_t *lane);
 static void ngx_http_intent_search_done(void *data,
     ngx_http_intent_jsonrpc_t *j, ngx_int_t rc);
@@ -23,6 +27,8 @@ static ngx_int_t ngx_http_intent_search_match(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job, json_t *tx, u_char hash[32]);
 static ngx_uint_t ngx_http_intent_search_is_ours(ngx_http_intent_job_t *job,
     u_char hash[32]);
+static void ngx_http_intent_search_unseen(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job);
 static void ngx_http_intent_search_end(ngx_http_intent_lane_t *lane);
 static void ngx_http_intent_search_lost(ngx_http_intent_lane_t *lane,
     u_char hash[32]);
@@ -164,17 +170,41 @@ ngx_http_intent_search_block(ngx_http_intent_lane_t *lane, json_t *block)
             continue;
         }
 
-        if (ngx_http_intent_search_is_ours(job, hash)) {
-            break;
+        if (!ngx_http_intent_search_is_ours(job, hash)) {
+            ngx_http_intent_search_lost(lane, hash);
+            return;
         }
 
-        ngx_http_intent_search_lost(lane, hash);
+        /* ours after all: its receipt is asked for again */
+
+        ngx_http_intent_search_end(lane);
         return;
     }
 
-    /* ours after all, or nothing to be seen: receipts are asked for again */
-
+    ngx_http_intent_search_unseen(lane, job);
     ngx_http_intent_search_end(lane);
+}
+
+
+/*
+ * A node that is between two states, or one whose data is damaged: whether
+ * the intent was carried out cannot be known, so it stays where it is.
+ */
+
+static void
+ngx_http_intent_search_unseen(ngx_http_intent_lane_t *lane,
+    ngx_http_intent_job_t *job)
+{
+    if (job->unseen++ % NGX_HTTP_INTENT_UNSEEN != NGX_HTTP_INTENT_UNSEEN / 2) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, lane->log, 0,
+                  "intent chain \"%V\": nonce %L of %V is used, but no "
+                  "transaction of it is in block %L, intent \"%V\" and those "
+                  "behind it wait until there is one", &lane->conf->name,
+                  job->tx.nonce, &lane->signer->name, lane->search_high,
+                  &job->intent.id);
 }
 
 

@@ -285,6 +285,7 @@ ngx_http_intent_send_taken(ngx_http_intent_lane_t *lane,
                    &lane->conf->name, job->tx.nonce, &job->intent.id);
 
     job->sent_at = ngx_current_msec;
+    job->sent_head = lane->head;
     job->refused = 0;
     job->bump = 0;
     job->underpriced = 0;

@@ -1,8 +1,7 @@
 
 /*
- * Calls to chain nodes: a POST to one of the operator's internal locations,
- * made from a timer or anywhere else, without a client's request.  Private
- * to src/chain.
+ * Calls to chain nodes: posts of JSON-RPC to the operator's internal
+ * locations.  Private to src/chain.
  */
 
 
@@ -11,6 +10,7 @@
 
 
 #include "ngx_http_intent.h"
+#include "ngx_http_intent_post.h"
 
 #include <jansson.h>
 
@@ -48,69 +48,26 @@ typedef struct {
 } ngx_http_intent_rpc_endpoint_t;
 
 
-typedef struct ngx_http_intent_rpc_s  ngx_http_intent_rpc_t;
+/* the call itself is a background post, with what that has for its handler */
+typedef ngx_http_intent_post_t   ngx_http_intent_rpc_t;
+typedef ngx_http_intent_post_pt  ngx_http_intent_rpc_pt;
 
-typedef void (*ngx_http_intent_rpc_pt)(void *data, ngx_http_intent_rpc_t *rpc);
+#define ngx_http_intent_rpc_destroy      ngx_http_intent_post_destroy
+#define ngx_http_intent_rpc_give_up      ngx_http_intent_post_give_up
+#define ngx_http_intent_rpc_cancel       ngx_http_intent_post_cancel
+#define ngx_http_intent_rpc_find_server  ngx_http_intent_post_find_server
 
-/* what the handler may read; what it points to lives as long as the call */
-struct ngx_http_intent_rpc_s {
-    ngx_pool_t                *pool;
-    ngx_int_t                  rc;          /* NGX_OK: a whole answer */
-    ngx_uint_t                 status;      /* of HTTP; 0: none came */
-    ngx_msec_t                 retry_after; /* as the node asks; 0: it does not */
-    ngx_str_t                  body;
-
-    /* what the caller may set: ms for the call as a whole; 0: the above */
-    ngx_msec_t                 timeout;
-
-    /* private */
-    ngx_queue_t                queue;
-    ngx_http_intent_rpc_pt     handler;
-    void                      *data;
-    ngx_str_t                 *uri;
-    ngx_connection_t          *connection;
-    ngx_http_request_t        *request;
-    ngx_http_request_t        *subrequest;
-    ngx_log_t                  log;
-    ngx_http_log_ctx_t         log_ctx;
-    ngx_event_t                done;
-    ngx_event_t                deadline;
-    size_t                     size;        /* of body.data */
-    unsigned                   late:1;      /* given up */
-    unsigned                   overflow:1;
-    unsigned                   no_memory:1;
-};
-
-
-/* a pool for the call and what the caller puts into it; NULL: no memory */
-ngx_http_intent_rpc_t *ngx_http_intent_rpc_create(void);
 
 /*
- * Posts body (application/json) to the endpoint.  NGX_OK: handler will be
- * called exactly once, never before this returns, and then everything is
- * freed.  NGX_ERROR: it will not be called, and everything is freed.
+ * A pool for the call and what the caller puts into it; he may set timeout, in
+ * ms for the call as a whole.  NULL: no memory.
  */
+ngx_http_intent_rpc_t *ngx_http_intent_rpc_create(void);
+
+/* posts body to the endpoint, as ngx_http_intent_post_send() does */
 ngx_int_t ngx_http_intent_rpc_send(ngx_http_intent_rpc_t *rpc,
     ngx_http_intent_rpc_endpoint_t *endpoint, ngx_str_t *body,
     ngx_http_intent_rpc_pt handler, void *data);
-
-/* frees a call that was not sent */
-void ngx_http_intent_rpc_destroy(ngx_http_intent_rpc_t *rpc);
-
-/* ends a call soon: the handler will not be called */
-void ngx_http_intent_rpc_cancel(ngx_http_intent_rpc_t *rpc);
-
-/* ends all calls at once, for exit_process: no handler is called */
-void ngx_http_intent_rpc_abort_all(void);
-
-/* in postconfiguration: the filter that gathers the answers */
-void ngx_http_intent_rpc_init_filter(void);
-
-void ngx_http_intent_rpc_init_process(void);
-
-/* in which server is the location of uri?  NULL: in none */
-ngx_http_conf_ctx_t *ngx_http_intent_rpc_find_server(ngx_conf_t *cf,
-    ngx_str_t *uri, ngx_uint_t *internal);
 
 
 /* ---- JSON-RPC 2.0 ---- */

@@ -1,13 +1,12 @@
 
 /*
- * Private keys: read once by the master, kept in a page that is neither
- * swapped nor dumped, wiped with the configuration.
+ * Private keys.
  */
 
 
 #include "ngx_http_intent_signer.h"
+#include "ngx_http_intent_secret.h"
 
-#include <sys/mman.h>
 #include <openssl/rand.h>
 
 
@@ -16,8 +15,6 @@
 
 static ngx_int_t ngx_http_intent_signer_parse(u_char *text, size_t len,
     u_char key[EVM_KEY_LEN]);
-static u_char *ngx_http_intent_signer_page(ngx_conf_t *cf);
-static void ngx_http_intent_signer_wipe(void *data);
 
 
 ngx_int_t
@@ -135,7 +132,7 @@ ngx_http_intent_signer_create(ngx_conf_t *cf)
         return NULL;
     }
 
-    signer->key = ngx_http_intent_signer_page(cf);
+    signer->key = ngx_http_intent_secret_page(cf);
 
     if (signer->key == NULL
         || ngx_http_intent_signer_init(cf->log) != NGX_OK)
@@ -169,57 +166,8 @@ ngx_int_t
 ngx_http_intent_signer_read(ngx_conf_t *cf, ngx_str_t *path,
     ngx_uint_t secret, u_char *text, size_t size, size_t *len)
 {
-    ssize_t          n;
-    ngx_fd_t         fd;
-    ngx_int_t        rc;
-    ngx_file_info_t  fi;
-
-    if (ngx_conf_full_name(cf->cycle, path, 1) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    fd = ngx_open_file(path->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-
-    if (fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_open_file_n " \"%V\" failed", path);
-        return NGX_ERROR;
-    }
-
-    rc = NGX_ERROR;
-
-    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_fd_info_n " \"%V\" failed", path);
-        goto done;
-    }
-
-    if (secret && (ngx_file_access(&fi) & 0077)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "key file \"%V\" can be read by others, "
-                           "make it \"chmod 600\"", path);
-        goto done;
-    }
-
-    n = read(fd, text, size);
-
-    if (n == -1) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_read_fd_n " \"%V\" failed", path);
-        goto done;
-    }
-
-    *len = n;
-    rc = NGX_OK;
-
-done:
-
-    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
-        ngx_log_error(NGX_LOG_ALERT, cf->log, ngx_errno,
-                      ngx_close_file_n " \"%V\" failed", path);
-    }
-
-    return rc;
+    return ngx_http_intent_secret_read(cf, "key file", path, secret, text,
+                                       size, len);
 }
 
 
@@ -257,45 +205,6 @@ ngx_http_intent_signer_parse(u_char *text, size_t len, u_char key[EVM_KEY_LEN])
 }
 
 
-static u_char *
-ngx_http_intent_signer_page(ngx_conf_t *cf)
-{
-    u_char              *page;
-    ngx_pool_cleanup_t  *cln;
-
-    cln = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cln == NULL) {
-        return NULL;
-    }
-
-    page = mmap(NULL, ngx_pagesize, PROT_READ|PROT_WRITE,
-                MAP_PRIVATE|MAP_ANONYMOUS, -1, 0);
-
-    if (page == MAP_FAILED) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, ngx_errno, "mmap() failed");
-        return NULL;
-    }
-
-    cln->handler = ngx_http_intent_signer_wipe;
-    cln->data = page;
-
-#ifdef MADV_DONTDUMP
-    (void) madvise(page, ngx_pagesize, MADV_DONTDUMP);
-#endif
-
-    return page;
-}
-
-
-static void
-ngx_http_intent_signer_wipe(void *data)
-{
-    evm_wipe(data, EVM_KEY_LEN);
-
-    (void) munmap(data, ngx_pagesize);
-}
-
-
 void
 ngx_http_intent_signer_lock(ngx_http_intent_signer_t *signer)
 {
@@ -303,9 +212,7 @@ ngx_http_intent_signer_lock(ngx_http_intent_signer_t *signer)
         return;
     }
 
-    /* what the system does not grant is no reason not to start */
-
-    (void) mlock(signer->key, ngx_pagesize);
+    ngx_http_intent_secret_lock(signer->key);
 }
 
 

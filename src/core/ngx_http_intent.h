@@ -47,6 +47,10 @@ typedef struct {
     ngx_str_t                   gas_cost;       /* wei, decimal; empty: null */
     ngx_str_t                   error;          /* empty: null */
 
+    /* who is told of its changes: the uri of an intent_webhook; not in the
+       JSON */
+    ngx_str_t                   webhook;        /* empty: nobody */
+
     /* of a signed intent, for its call; not in the JSON */
     ngx_str_t                   nonce;          /* decimal; empty: null */
     ngx_str_t                   signature;      /* bytes; empty: null */
@@ -77,6 +81,9 @@ ngx_int_t ngx_http_intent_status_parse(ngx_str_t *name);
 
 /* success, failed, expired, cancelled */
 ngx_uint_t ngx_http_intent_is_final(ngx_uint_t status);
+
+/* what the JSON of an intent begins with instead of "{" where it is an event */
+#define NGX_HTTP_INTENT_EVENT  "{\"event\":\"intentUpdate\","
 
 /*
  * The JSON of an intent exactly as GET answers it, from the pool.  An empty
@@ -185,8 +192,8 @@ typedef struct {
 } ngx_http_intent_name_t;
 
 /*
- * Types and chains register here, so that rooms that know neither room can
- * list them.  The pointer stays valid for the life of the configuration and
+ * Types, chains and webhooks register here, so that rooms that do not know
+ * theirs can list them.  The pointer stays valid for the life of the configuration and
  * label may be set later; NULL: no memory.
  */
 ngx_http_intent_name_t *ngx_http_intent_add_type(ngx_conf_t *cf,
@@ -194,12 +201,29 @@ ngx_http_intent_name_t *ngx_http_intent_add_type(ngx_conf_t *cf,
 ngx_http_intent_name_t *ngx_http_intent_add_chain(ngx_conf_t *cf,
     ngx_str_t *name);
 
+ngx_http_intent_name_t *ngx_http_intent_add_webhook(ngx_conf_t *cf,
+    ngx_str_t *uri);
+
 /* arrays of ngx_http_intent_name_t *, complete from postconfiguration on */
 ngx_array_t *ngx_http_intent_types(ngx_conf_t *cf);
 ngx_array_t *ngx_http_intent_chains(ngx_conf_t *cf);
+ngx_array_t *ngx_http_intent_webhooks(ngx_conf_t *cf);
+
+/*
+ * A directive's name=value parameters, from args[first] on: NGX_ERROR where a
+ * name is given twice, which is logged as an [emerg], without the values.
+ */
+ngx_int_t ngx_http_intent_conf_unique(ngx_conf_t *cf, ngx_uint_t first);
 
 /* NGX_OK if intent_zone is set, else logs an [emerg] that names who needs it */
 ngx_int_t ngx_http_intent_need_zone(ngx_conf_t *cf, char *who);
+
+
+/* ---- answers ---- */
+
+/* a header of the answer; name and what value points to are not copied */
+ngx_int_t ngx_http_intent_add_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value);
 
 
 /* ---- statistics in shared memory ---- */

@@ -119,6 +119,17 @@ ngx_http_intent_add_chain(ngx_conf_t *cf, ngx_str_t *name)
 }
 
 
+ngx_http_intent_name_t *
+ngx_http_intent_add_webhook(ngx_conf_t *cf, ngx_str_t *uri)
+{
+    ngx_http_intent_main_conf_t  *imcf;
+
+    imcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_intent_module);
+
+    return ngx_http_intent_add_name(cf, &imcf->webhooks, uri);
+}
+
+
 ngx_array_t *
 ngx_http_intent_types(ngx_conf_t *cf)
 {
@@ -141,6 +152,17 @@ ngx_http_intent_chains(ngx_conf_t *cf)
 }
 
 
+ngx_array_t *
+ngx_http_intent_webhooks(ngx_conf_t *cf)
+{
+    ngx_http_intent_main_conf_t  *imcf;
+
+    imcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_intent_module);
+
+    return &imcf->webhooks;
+}
+
+
 ngx_int_t
 ngx_http_intent_observe(ngx_conf_t *cf, ngx_http_intent_observer_pt observer)
 {
@@ -155,6 +177,44 @@ ngx_http_intent_observe(ngx_conf_t *cf, ngx_http_intent_observer_pt observer)
     }
 
     *op = observer;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_intent_conf_unique(ngx_conf_t *cf, ngx_uint_t first)
+{
+    u_char      *end;
+    size_t       len;
+    ngx_str_t   *value;
+    ngx_uint_t   i, j;
+
+    value = cf->args->elts;
+
+    for (i = first; i < cf->args->nelts; i++) {
+        end = ngx_strlchr(value[i].data, value[i].data + value[i].len, '=');
+
+        if (end == NULL) {
+            continue;
+        }
+
+        len = end + 1 - value[i].data;
+
+        for (j = i + 1; j < cf->args->nelts; j++) {
+
+            if (value[j].len < len
+                || ngx_strncmp(value[i].data, value[j].data, len) != 0)
+            {
+                continue;
+            }
+
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate parameter \"%*s\" of \"%V\"", len,
+                               value[i].data, &value[0]);
+            return NGX_ERROR;
+        }
+    }
 
     return NGX_OK;
 }
@@ -183,6 +243,8 @@ ngx_http_intent_postconfiguration(ngx_conf_t *cf)
 {
     ngx_http_intent_main_conf_t  *imcf;
 
+    ngx_http_intent_post_init_filter();
+
     imcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_intent_module);
 
     if (imcf->zone) {
@@ -207,6 +269,9 @@ ngx_http_intent_create_main_conf(ngx_conf_t *cf)
                        sizeof(ngx_http_intent_name_t *))
         != NGX_OK
         || ngx_array_init(&imcf->chains, cf->pool, 4,
+                          sizeof(ngx_http_intent_name_t *))
+           != NGX_OK
+        || ngx_array_init(&imcf->webhooks, cf->pool, 4,
                           sizeof(ngx_http_intent_name_t *))
            != NGX_OK
         || ngx_array_init(&imcf->observers, cf->pool, 4,
@@ -289,6 +354,7 @@ ngx_http_intent_init_process(ngx_cycle_t *cycle)
 
     ngx_http_intent_stat_init_process(imcf);
     ngx_http_intent_id_init_process();
+    ngx_http_intent_post_init_process();
 
     return ngx_http_intent_drain_init_process(cycle);
 }
@@ -297,5 +363,6 @@ ngx_http_intent_init_process(ngx_cycle_t *cycle)
 static void
 ngx_http_intent_exit_process(ngx_cycle_t *cycle)
 {
+    ngx_http_intent_post_abort_all();
     ngx_http_intent_drain_exit_process();
 }

@@ -15,7 +15,6 @@ static ngx_int_t ngx_http_intent_health_handler(ngx_http_request_t *r);
 static json_t *ngx_http_intent_health_report(ngx_uint_t *health);
 static ngx_int_t ngx_http_intent_health_send(ngx_http_request_t *r,
     ngx_uint_t status, json_t *report);
-static ngx_int_t ngx_http_intent_health_no_store(ngx_http_request_t *r);
 
 static char *ngx_http_intent_health(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -149,6 +148,7 @@ ngx_http_intent_health_send(ngx_http_request_t *r, ngx_uint_t status,
     size_t        size;
     ngx_buf_t    *b;
     ngx_int_t     rc;
+    ngx_str_t     no_store = ngx_string("no-store");
     ngx_chain_t   out;
 
     size = json_dumpb(report, NULL, 0, JSON_COMPACT);
@@ -156,7 +156,7 @@ ngx_http_intent_health_send(ngx_http_request_t *r, ngx_uint_t status,
     b = ngx_create_temp_buf(r->pool, size + 1);
 
     if (size == 0 || b == NULL
-        || ngx_http_intent_health_no_store(r) != NGX_OK)
+        || ngx_http_intent_add_header(r, "Cache-Control", &no_store) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -182,26 +182,6 @@ ngx_http_intent_health_send(ngx_http_request_t *r, ngx_uint_t status,
     out.next = NULL;
 
     return ngx_http_output_filter(r, &out);
-}
-
-
-static ngx_int_t
-ngx_http_intent_health_no_store(ngx_http_request_t *r)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    ngx_str_set(&h->key, "Cache-Control");
-    ngx_str_set(&h->value, "no-store");
-
-    return NGX_OK;
 }
 
 

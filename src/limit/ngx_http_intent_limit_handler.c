@@ -21,8 +21,6 @@ static ngx_int_t ngx_http_intent_limit_add_ratelimit(ngx_http_request_t *r,
     ngx_http_intent_limit_ctx_t *ctx);
 static ngx_int_t ngx_http_intent_limit_add_retry_after(ngx_http_request_t *r,
     ngx_http_intent_limit_ctx_t *ctx);
-static ngx_int_t ngx_http_intent_limit_add_header(ngx_http_request_t *r,
-    const char *name, ngx_str_t *value);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
@@ -422,14 +420,13 @@ ngx_http_intent_limit_add_ratelimit(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    if (ngx_http_intent_limit_add_header(r, "RateLimit-Policy",
-                                         &ctx->conf->policy)
+    if (ngx_http_intent_add_header(r, "RateLimit-Policy", &ctx->conf->policy)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_http_intent_limit_add_header(r, "RateLimit", &value);
+    return ngx_http_intent_add_header(r, "RateLimit", &value);
 }
 
 
@@ -461,28 +458,5 @@ ngx_http_intent_limit_add_retry_after(ngx_http_request_t *r,
                             ngx_http_intent_limit_seconds(wait))
                 - value.data;
 
-    return ngx_http_intent_limit_add_header(r, "Retry-After", &value);
-}
-
-
-static ngx_int_t
-ngx_http_intent_limit_add_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->hash = 1;
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value = *value;
-
-    return NGX_OK;
+    return ngx_http_intent_add_header(r, "Retry-After", &value);
 }

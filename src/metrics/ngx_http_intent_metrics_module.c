@@ -11,6 +11,8 @@
 
 #define NGX_HTTP_INTENT_METRICS_BREAKER     "intent_rpc_breaker_state"
 #define NGX_HTTP_INTENT_METRICS_HEAD        "intent_chain_head_block"
+#define NGX_HTTP_INTENT_METRICS_HOOK        "intent_webhook_breaker"
+#define NGX_HTTP_INTENT_METRICS_WAITING     "intent_webhook_waiting"
 
 /* integers up to here are exact in a double, and written without exponent */
 #define NGX_HTTP_INTENT_METRICS_EXACT       1e15
@@ -45,8 +47,9 @@ static double ngx_http_intent_metrics_decimal(ngx_str_t *s);
 
 static ngx_int_t ngx_http_intent_metrics_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_intent_stub_status_handler(ngx_http_request_t *r);
-static size_t ngx_http_intent_metrics_nodes_size(void);
-static u_char *ngx_http_intent_metrics_nodes(u_char *p);
+static size_t ngx_http_intent_metrics_peers_size(void);
+static u_char *ngx_http_intent_metrics_peers(u_char *p, const char *what,
+    const char *breaker, const char *name, const char *family);
 static double ngx_http_intent_metrics_reached(
     ngx_http_intent_metrics_main_conf_t *immcf, ngx_uint_t status);
 static ngx_int_t ngx_http_intent_metrics_send(ngx_http_request_t *r,
@@ -309,7 +312,7 @@ ngx_http_intent_stub_status_handler(ngx_http_request_t *r)
         return NGX_HTTP_NOT_ALLOWED;
     }
 
-    b = ngx_create_temp_buf(r->pool, ngx_http_intent_metrics_nodes_size()
+    b = ngx_create_temp_buf(r->pool, ngx_http_intent_metrics_peers_size()
                             + sizeof("Active intents:  \n"
                                    "submitted success failed expired "
                                    "cancelled\n      \n"
@@ -352,7 +355,14 @@ ngx_http_intent_stub_status_handler(ngx_http_request_t *r)
     b->last = ngx_sprintf(b->last, "Pending: %.0f Executing: %.0f \n",
                           pending, executing);
 
-    b->last = ngx_http_intent_metrics_nodes(b->last);
+    b->last = ngx_http_intent_metrics_peers(b->last, "Node",
+                                            NGX_HTTP_INTENT_METRICS_BREAKER,
+                                            "head",
+                                            NGX_HTTP_INTENT_METRICS_HEAD);
+    b->last = ngx_http_intent_metrics_peers(b->last, "Webhook",
+                                            NGX_HTTP_INTENT_METRICS_HOOK,
+                                            "waiting",
+                                            NGX_HTTP_INTENT_METRICS_WAITING);
 
     ngx_str_set(&r->headers_out.content_type, "text/plain");
 
@@ -360,10 +370,10 @@ ngx_http_intent_stub_status_handler(ngx_http_request_t *r)
 }
 
 
-/* the chain nodes, from what the chain room counts of them */
+/* chain nodes and webhooks, from what their rooms count of them */
 
 static size_t
-ngx_http_intent_metrics_nodes_size(void)
+ngx_http_intent_metrics_peers_size(void)
 {
     size_t                    size;
     ngx_uint_t                i;
@@ -376,9 +386,12 @@ ngx_http_intent_metrics_nodes_size(void)
 
     for (i = 0; i < stats->nelts; i++) {
         if (ngx_strcmp(st[i]->family.data,
-                       NGX_HTTP_INTENT_METRICS_BREAKER) == 0)
+                       NGX_HTTP_INTENT_METRICS_BREAKER) == 0
+            || ngx_strcmp(st[i]->family.data,
+                          NGX_HTTP_INTENT_METRICS_HOOK) == 0)
         {
-            size += st[i]->labels.len + sizeof("Node  half-open head \n")
+            size += st[i]->labels.len
+                    + sizeof("Webhook  half-open waiting \n")
                     + NGX_HTTP_INTENT_METRICS_DOUBLE_LEN;
         }
     }
@@ -387,12 +400,15 @@ ngx_http_intent_metrics_nodes_size(void)
 }
 
 
+/* each with its state and another number of the same labels */
+
 static u_char *
-ngx_http_intent_metrics_nodes(u_char *p)
+ngx_http_intent_metrics_peers(u_char *p, const char *what,
+    const char *breaker, const char *name, const char *family)
 {
     static char  *states[] = { "closed", "half-open", "open" };
 
-    double                    head;
+    double                    value;
     ngx_uint_t                i, n, state;
     ngx_array_t              *stats;
     ngx_http_intent_stat_t  **st;
@@ -402,30 +418,27 @@ ngx_http_intent_metrics_nodes(u_char *p)
 
     for (i = 0; i < stats->nelts; i++) {
 
-        if (ngx_strcmp(st[i]->family.data, NGX_HTTP_INTENT_METRICS_BREAKER)
-            != 0)
-        {
+        if (ngx_strcmp(st[i]->family.data, breaker) != 0) {
             continue;
         }
 
-        head = 0;
+        value = 0;
 
         for (n = 0; n < stats->nelts; n++) {
-            if (ngx_strcmp(st[n]->family.data, NGX_HTTP_INTENT_METRICS_HEAD)
-                == 0
+            if (ngx_strcmp(st[n]->family.data, family) == 0
                 && st[n]->labels.len == st[i]->labels.len
                 && ngx_memcmp(st[n]->labels.data, st[i]->labels.data,
                               st[i]->labels.len)
                    == 0)
             {
-                head = ngx_http_intent_stat_value(st[n]);
+                value = ngx_http_intent_stat_value(st[n]);
             }
         }
 
         state = (ngx_uint_t) ngx_http_intent_stat_value(st[i]);
 
-        p = ngx_sprintf(p, "Node %V %s head %.0f \n", &st[i]->labels,
-                        states[ngx_min(state, 2)], head);
+        p = ngx_sprintf(p, "%s %V %s %s %.0f \n", what, &st[i]->labels,
+                        states[ngx_min(state, 2)], name, value);
     }
 
     return p;

@@ -11,6 +11,9 @@
 #include "ngx_http_intent.h"
 
 
+#define NGX_HTTP_INTENT_PUSH_UPGRADE_REQUIRED  426
+
+
 /* who calls, and how he is told what went wrong */
 typedef struct {
     ngx_str_t    user;      /* intent_user, empty: nobody in particular; need
@@ -39,6 +42,12 @@ ngx_int_t ngx_http_intent_push_sse(ngx_http_request_t *r, ngx_str_t *id,
  * it cannot be a user's name; NGX_ERROR: no memory.
  */
 ngx_int_t ngx_http_intent_push_user(ngx_http_request_t *r, ngx_str_t *user);
+
+/*
+ * A time as users write it, the API's to read, too: milliseconds since the
+ * epoch; NGX_ERROR: that is none.
+ */
+ngx_int_t ngx_http_intent_push_time(u_char *p, size_t len, int64_t *msec);
 
 
 extern ngx_module_t  ngx_http_intent_push_module;

@@ -14,8 +14,6 @@
 #include <ngx_sha1.h>
 
 
-#define NGX_HTTP_INTENT_PUSH_UPGRADE_REQUIRED  426
-
 #define NGX_HTTP_INTENT_PUSH_KEY_LEN      24        /* base64 of 16 bytes */
 #define NGX_HTTP_INTENT_PUSH_GUID                                             \
     "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -388,23 +386,12 @@ ngx_int_t
 ngx_http_intent_push_add_header(ngx_http_request_t *r, const char *name,
     const char *value, size_t len)
 {
-    ngx_table_elt_t  *h;
+    ngx_str_t  v;
 
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
+    v.data = (u_char *) value;
+    v.len = len;
 
-    h->hash = 1;
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value.data = (u_char *) value;
-    h->value.len = len;
-
-    return NGX_OK;
+    return ngx_http_intent_add_header(r, name, &v);
 }
 
 

@@ -15,7 +15,7 @@
 
 
 /* what a message begins with where it is an event of its own */
-#define NGX_HTTP_INTENT_PUSH_EVENT     "{\"event\":\"intentUpdate\","
+#define NGX_HTTP_INTENT_PUSH_EVENT     NGX_HTTP_INTENT_EVENT
 
 /* bytes before a message's text, for the WebSocket transport */
 #define NGX_HTTP_INTENT_PUSH_HEADROOM  10
@@ -31,6 +31,7 @@ typedef struct {
     ngx_uint_t     refs;
     ngx_uint_t     version;     /* of the intent */
     ngx_uint_t     final;       /* no other one will follow */
+    int64_t        updated_at;  /* milliseconds since the epoch; 0: unknown */
     ngx_str_t      id;
     ngx_str_t      text;        /* {"event":"intentUpdate","intentId":…} */
     ngx_str_t      members;     /* the intent's JSON behind its "{" */
@@ -44,6 +45,26 @@ void ngx_http_intent_push_message_free(ngx_http_intent_push_message_t *m);
 /* ---- transports ---- */
 
 typedef struct ngx_http_intent_push_client_s  ngx_http_intent_push_client_t;
+typedef struct ngx_http_intent_push_snapshot_s
+    ngx_http_intent_push_snapshot_t;
+
+
+#define NGX_HTTP_INTENT_PUSH_TRANSPORTS  3
+
+/* what goes up and down, each process' share in it known */
+typedef enum {
+    NGX_HTTP_INTENT_PUSH_CONNECTIONS = 0,
+    NGX_HTTP_INTENT_PUSH_SUBSCRIPTIONS,
+    NGX_HTTP_INTENT_PUSH_GAUGES
+} ngx_http_intent_push_gauge_e;
+
+
+typedef struct {
+    ngx_http_intent_stat_t    *gauges[NGX_HTTP_INTENT_PUSH_GAUGES];
+    ngx_http_intent_stat_t    *messages;
+    ngx_http_intent_shared_t  *shares;      /* that processes have in gauges */
+} ngx_http_intent_push_stats_t;
+
 
 typedef struct {
     ngx_str_t      name;        /* the label "transport" */
@@ -66,8 +87,29 @@ typedef struct {
      */
     void         (*drain)(ngx_http_intent_push_client_t *client);
 
-    ngx_http_intent_stat_t  *subscriptions;     /* the module's */
-    ngx_http_intent_stat_t  *messages;
+    /*
+     * Of a snapshot, which is not worth a client's connection: may more of it
+     * be told now?  If not, ngx_http_intent_push_more() is called later.
+     */
+    ngx_uint_t   (*ready)(ngx_http_intent_push_client_t *client);
+
+    /*
+     * All is told that the client of ngx_http_intent_push_subscribe_user() had
+     * to know, as of at; complete 0: there is more than is told.  NULL: none
+     * of its business.
+     */
+    void         (*caught_up)(ngx_http_intent_push_client_t *client,
+                              int64_t at, ngx_uint_t complete);
+
+    /*
+     * What is watched could not be read for the first time, and is tried
+     * again.  NULL: none of its business.
+     */
+    void         (*failed)(ngx_http_intent_push_client_t *client);
+
+    /* the module's */
+    ngx_http_intent_push_stats_t  *stats;
+    ngx_uint_t                     number;
 } ngx_http_intent_push_transport_t;
 
 
@@ -90,6 +132,7 @@ struct ngx_http_intent_push_client_s {
     ngx_queue_t                         subscriptions;
     ngx_uint_t                          nsubscriptions;
     ngx_uint_t                          max_subscriptions;
+    ngx_http_intent_push_snapshot_t    *snapshot;   /* NULL: all is told */
     ngx_uint_t                          by_user;
 };
 
@@ -120,12 +163,19 @@ void ngx_http_intent_push_unsubscribe(ngx_http_intent_push_client_t *client,
 /*
  * The intents of client->user, which must not be empty: those that are
  * unfinished, then each new one and each change.  What the client also watches
- * by its id is told once.
+ * by its id is told once.  since: those, too, that were finished since then, in
+ * milliseconds, and a while before, for clocks differ; 0: none; ANEW: none,
+ * either.  Who asks with since where it is subscribed is told all anew.
  */
+#define NGX_HTTP_INTENT_PUSH_ANEW  -1
+
 ngx_int_t ngx_http_intent_push_subscribe_user(
-    ngx_http_intent_push_client_t *client);
+    ngx_http_intent_push_client_t *client, int64_t since);
 void ngx_http_intent_push_unsubscribe_user(
     ngx_http_intent_push_client_t *client);
+
+/* the transport is ready again for the rest of a snapshot, if there is one */
+void ngx_http_intent_push_more(ngx_http_intent_push_client_t *client);
 
 /* before a connection that still says goodbye is closed */
 void ngx_http_intent_push_unsubscribe_all(

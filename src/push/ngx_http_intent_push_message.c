@@ -13,12 +13,16 @@
 #define NGX_HTTP_INTENT_PUSH_HEAD     "{\"intentId\":\""
 #define NGX_HTTP_INTENT_PUSH_STATUS   ",\"status\":\""
 #define NGX_HTTP_INTENT_PUSH_VERSION  "\"version\":"
+#define NGX_HTTP_INTENT_PUSH_UPDATED  "\"updatedAt\":\""
 
 /* "version", three times and what is between them, at the end of the JSON */
 #define NGX_HTTP_INTENT_PUSH_TAIL     256
 
 
+static u_char *ngx_http_intent_push_message_tail(ngx_str_t *json,
+    const char *name, size_t len);
 static ngx_int_t ngx_http_intent_push_message_version(ngx_str_t *json);
+static int64_t ngx_http_intent_push_message_updated(ngx_str_t *json);
 static ngx_int_t ngx_http_intent_push_message_status(ngx_str_t *json);
 
 
@@ -55,6 +59,7 @@ ngx_http_intent_push_message(ngx_str_t *json, ngx_log_t *log)
     m->refs = 1;
     m->version = version;
     m->final = ngx_http_intent_is_final(status);
+    m->updated_at = ngx_http_intent_push_message_updated(json);
     ngx_str_null(&m->frame);
 
     p = (u_char *) m + sizeof(ngx_http_intent_push_message_t)
@@ -95,36 +100,69 @@ ngx_http_intent_push_message_free(ngx_http_intent_push_message_t *m)
 
 
 /*
- * It is followed by times only, while params may hold anything: so it is
- * looked for from the end.
+ * Where the value of a member begins behind which there are such and times
+ * only, while params may hold anything: so it is looked for from the end.
  */
+
+static u_char *
+ngx_http_intent_push_message_tail(ngx_str_t *json, const char *name,
+    size_t len)
+{
+    u_char  *p, *start;
+
+    start = json->data + json->len
+            - ngx_min(json->len, NGX_HTTP_INTENT_PUSH_TAIL);
+
+    for (p = json->data + json->len - len; p > start; p--) {
+        if (ngx_memcmp(p, name, len) == 0) {
+            return p + len;
+        }
+    }
+
+    return NULL;
+}
+
 
 static ngx_int_t
 ngx_http_intent_push_message_version(ngx_str_t *json)
 {
-    u_char  *p, *start, *last, *number;
-    size_t   len;
+    u_char  *p, *last, *number;
 
-    len = sizeof(NGX_HTTP_INTENT_PUSH_VERSION) - 1;
-    last = json->data + json->len;
-    start = last - ngx_min(json->len, NGX_HTTP_INTENT_PUSH_TAIL);
-
-    for (p = last - len; p > start; p--) {
-
-        if (ngx_memcmp(p, NGX_HTTP_INTENT_PUSH_VERSION, len) != 0) {
-            continue;
-        }
-
-        number = p + len;
-
-        for (p = number; p < last && *p >= '0' && *p <= '9'; p++) {
-            /* void */
-        }
-
-        return ngx_atoi(number, p - number);
+    number = ngx_http_intent_push_message_tail(json,
+                                  NGX_HTTP_INTENT_PUSH_VERSION,
+                                  sizeof(NGX_HTTP_INTENT_PUSH_VERSION) - 1);
+    if (number == NULL) {
+        return NGX_ERROR;
     }
 
-    return NGX_ERROR;
+    last = json->data + json->len;
+
+    for (p = number; p < last && *p >= '0' && *p <= '9'; p++) {
+        /* void */
+    }
+
+    return ngx_atoi(number, p - number);
+}
+
+
+static int64_t
+ngx_http_intent_push_message_updated(ngx_str_t *json)
+{
+    u_char   *p;
+    int64_t   msec;
+
+    p = ngx_http_intent_push_message_tail(json, NGX_HTTP_INTENT_PUSH_UPDATED,
+                                  sizeof(NGX_HTTP_INTENT_PUSH_UPDATED) - 1);
+
+    if (p == NULL
+        || (size_t) (json->data + json->len - p) < NGX_HTTP_INTENT_TIME_LEN
+        || ngx_http_intent_push_time(p, NGX_HTTP_INTENT_TIME_LEN, &msec)
+           != NGX_OK)
+    {
+        return 0;
+    }
+
+    return msec;
 }
 
 

@@ -4,17 +4,8 @@
  */
 
 
-#include "ngx_http_intent_push_private.h"
+#include "ngx_http_intent_push_socketio.h"
 
-
-/* of a transport */
-typedef struct {
-    ngx_http_intent_stat_t  *subscriptions;
-    ngx_http_intent_stat_t  *messages;
-} ngx_http_intent_push_stats_t;
-
-
-#define NGX_HTTP_INTENT_PUSH_TRANSPORTS  2
 
 typedef struct {
     ngx_http_intent_push_stats_t  stats[NGX_HTTP_INTENT_PUSH_TRANSPORTS];
@@ -22,8 +13,6 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_intent_push_postconfiguration(ngx_conf_t *cf);
-static ngx_int_t ngx_http_intent_push_add_stats(ngx_conf_t *cf,
-    ngx_http_intent_push_stats_t *stats, ngx_str_t *transport);
 static void *ngx_http_intent_push_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_intent_push_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_intent_push_merge_loc_conf(ngx_conf_t *cf, void *parent,
@@ -79,6 +68,13 @@ static ngx_command_t  ngx_http_intent_push_commands[] = {
       0,
       NULL },
 
+    { ngx_string("intent_socketio_connect_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_intent_push_loc_conf_t, connect_timeout),
+      NULL },
+
     { ngx_string("intent_push_retry"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
@@ -125,7 +121,8 @@ static ngx_http_intent_push_transport_t  *ngx_http_intent_push_transports
                                           [NGX_HTTP_INTENT_PUSH_TRANSPORTS] =
 {
     &ngx_http_intent_push_ws_transport,
-    &ngx_http_intent_push_sse_transport
+    &ngx_http_intent_push_sse_transport,
+    &ngx_http_intent_socketio_transport
 };
 
 
@@ -138,7 +135,7 @@ ngx_http_intent_push_postconfiguration(ngx_conf_t *cf)
     pmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_intent_push_module);
 
     for (i = 0; i < NGX_HTTP_INTENT_PUSH_TRANSPORTS; i++) {
-        if (ngx_http_intent_push_add_stats(cf, &pmcf->stats[i],
+        if (ngx_http_intent_push_stats_add(cf, &pmcf->stats[i],
                                      &ngx_http_intent_push_transports[i]->name)
             != NGX_OK)
         {
@@ -147,37 +144,6 @@ ngx_http_intent_push_postconfiguration(ngx_conf_t *cf)
     }
 
     return ngx_http_intent_observe(cf, ngx_http_intent_push_observer);
-}
-
-
-static ngx_int_t
-ngx_http_intent_push_add_stats(ngx_conf_t *cf,
-    ngx_http_intent_push_stats_t *stats, ngx_str_t *transport)
-{
-    u_char     *p;
-    ngx_str_t   labels;
-
-    p = ngx_pnalloc(cf->pool, sizeof("transport=\"\"") + transport->len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    labels.data = p;
-    labels.len = ngx_sprintf(p, "transport=\"%V\"", transport) - p;
-
-    /* each worker adds to it and takes off */
-
-    stats->subscriptions = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_GAUGE,
-                                         "intent_push_subscriptions",
-                                         "What clients watch at the moment.",
-                                         &labels);
-
-    stats->messages = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_COUNTER,
-                                         "intent_push_messages_total",
-                                         "Updates given to clients.",
-                                         &labels);
-
-    return (stats->subscriptions && stats->messages) ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -212,6 +178,7 @@ ngx_http_intent_push_create_loc_conf(ngx_conf_t *cf)
     conf->ping = NGX_CONF_UNSET_MSEC;
     conf->ping_timeout = NGX_CONF_UNSET_MSEC;
     conf->retry = NGX_CONF_UNSET_MSEC;
+    conf->connect_timeout = NGX_CONF_UNSET_MSEC;
 
     return conf;
 }
@@ -241,6 +208,8 @@ ngx_http_intent_push_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->ping, prev->ping, 30000);
     ngx_conf_merge_msec_value(conf->ping_timeout, prev->ping_timeout, 10000);
     ngx_conf_merge_msec_value(conf->retry, prev->retry, 2000);
+    ngx_conf_merge_msec_value(conf->connect_timeout, prev->connect_timeout,
+                              45000);
 
     if (conf->subscriptions == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -351,9 +320,8 @@ ngx_http_intent_push_init_process(ngx_cycle_t *cycle)
     }
 
     for (i = 0; i < NGX_HTTP_INTENT_PUSH_TRANSPORTS; i++) {
-        ngx_http_intent_push_transports[i]->subscriptions =
-                                                  pmcf->stats[i].subscriptions;
-        ngx_http_intent_push_transports[i]->messages = pmcf->stats[i].messages;
+        ngx_http_intent_push_stats_init(ngx_http_intent_push_transports[i],
+                                        &pmcf->stats[i], i);
     }
 
     return ngx_http_intent_push_hub_init(cycle);

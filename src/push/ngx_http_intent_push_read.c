@@ -15,6 +15,7 @@
 #define NGX_HTTP_INTENT_PUSH_POLL        1000   /* ms */
 #define NGX_HTTP_INTENT_PUSH_READS       512    /* intents under way */
 #define NGX_HTTP_INTENT_PUSH_LIST        100    /* intents of a user */
+#define NGX_HTTP_INTENT_PUSH_UNFINISHED  512    /* of them, for snapshots */
 #define NGX_HTTP_INTENT_PUSH_READ_POOL   2048
 
 
@@ -47,15 +48,15 @@ static void ngx_http_intent_push_get_handler(void *data, ngx_int_t rc,
     ngx_array_t *intents);
 static ngx_http_intent_t *ngx_http_intent_push_found(ngx_array_t *intents,
     ngx_str_t *id);
-static ngx_int_t ngx_http_intent_push_tell_row(
-    ngx_http_intent_push_topic_t *topic, ngx_pool_t *pool,
-    ngx_http_intent_t *in);
+static ngx_http_intent_push_message_t *ngx_http_intent_push_row(
+    ngx_pool_t *pool, ngx_http_intent_t *in, ngx_str_t *json);
 static ngx_int_t ngx_http_intent_push_list(
     ngx_http_intent_push_topic_t *topic);
 static void ngx_http_intent_push_list_handler(void *data, ngx_int_t rc,
     ngx_array_t *intents);
-static ngx_uint_t ngx_http_intent_push_is_news(
-    ngx_http_intent_push_topic_t *topic, ngx_http_intent_t *in);
+static ngx_int_t ngx_http_intent_push_list_row(
+    ngx_http_intent_push_topic_t *topic, ngx_pool_t *pool,
+    ngx_http_intent_t *in);
 static void ngx_http_intent_push_get_unlisted(
     ngx_http_intent_push_topic_t *topic);
 static ngx_http_intent_push_read_t *ngx_http_intent_push_read_create(
@@ -403,17 +404,26 @@ ngx_http_intent_push_found(ngx_array_t *intents, ngx_str_t *id)
 }
 
 
+static ngx_http_intent_push_message_t *
+ngx_http_intent_push_row(ngx_pool_t *pool, ngx_http_intent_t *in,
+    ngx_str_t *json)
+{
+    *json = ngx_http_intent_json(pool, in);
+
+    return json->data ? ngx_http_intent_push_message(json, pool->log) : NULL;
+}
+
+
 /* NGX_ERROR: no memory, to be read again; the topic may be gone then */
 
-static ngx_int_t
+ngx_int_t
 ngx_http_intent_push_tell_row(ngx_http_intent_push_topic_t *topic,
     ngx_pool_t *pool, ngx_http_intent_t *in)
 {
     ngx_str_t                        json;
     ngx_http_intent_push_message_t  *m;
 
-    json = ngx_http_intent_json(pool, in);
-    m = json.data ? ngx_http_intent_push_message(&json, pool->log) : NULL;
+    m = ngx_http_intent_push_row(pool, in, &json);
 
     if (m == NULL) {
         return NGX_ERROR;
@@ -449,7 +459,8 @@ ngx_http_intent_push_list(ngx_http_intent_push_topic_t *topic)
 
     ngx_memzero(&list, sizeof(ngx_http_intent_list_t));
 
-    list.limit = NGX_HTTP_INTENT_PUSH_LIST;
+    list.limit = topic->live ? NGX_HTTP_INTENT_PUSH_LIST
+                             : NGX_HTTP_INTENT_PUSH_UNFINISHED;
     list.user_id = topic->node.str;
     list.user_id.data += sizeof(NGX_HTTP_INTENT_CACHE_USER) - 1;
     list.user_id.len -= sizeof(NGX_HTTP_INTENT_CACHE_USER) - 1;
@@ -496,7 +507,7 @@ ngx_http_intent_push_list_handler(void *data, ngx_int_t rc,
     for (i = intents->nelts; i > 0 && !topic->dead; i--) {
 
         if (ngx_http_intent_push_is_news(topic, &in[i - 1])) {
-            rc = ngx_http_intent_push_tell_row(topic, read->pool, &in[i - 1]);
+            rc |= ngx_http_intent_push_list_row(topic, read->pool, &in[i - 1]);
         }
     }
 
@@ -505,7 +516,10 @@ ngx_http_intent_push_list_handler(void *data, ngx_int_t rc,
             ngx_http_intent_push_get_unlisted(topic);
         }
 
-        topic->live = 1;
+        if (!topic->live && rc == NGX_OK) {
+            topic->live = 1;
+            ngx_http_intent_push_snapshots_go(topic);
+        }
     }
 
     ngx_destroy_pool(read->pool);
@@ -513,21 +527,42 @@ ngx_http_intent_push_list_handler(void *data, ngx_int_t rc,
 }
 
 
-/* is it later than what was told, or finished since somebody watches? */
+/* the first time each client is told as it takes it */
 
-static ngx_uint_t
+static ngx_int_t
+ngx_http_intent_push_list_row(ngx_http_intent_push_topic_t *topic,
+    ngx_pool_t *pool, ngx_http_intent_t *in)
+{
+    ngx_int_t                        rc;
+    ngx_str_t                        json;
+    ngx_http_intent_push_message_t  *m;
+
+    if (topic->live) {
+        return ngx_http_intent_push_tell_row(topic, pool, in);
+    }
+
+    m = ngx_http_intent_push_row(pool, in, &json);
+
+    if (m == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_intent_push_known(topic, m);
+    ngx_http_intent_push_message_free(m);
+
+    return rc;
+}
+
+
+ngx_uint_t
 ngx_http_intent_push_is_news(ngx_http_intent_push_topic_t *topic,
     ngx_http_intent_t *in)
 {
-    uint32_t                         hash;
     ngx_http_intent_push_entry_t    *entry;
     ngx_http_intent_push_entries_t  *entries;
 
     entries = topic->entries;
-    hash = ngx_crc32_short(in->id.data, in->id.len);
-
-    entry = (ngx_http_intent_push_entry_t *)
-            ngx_str_rbtree_lookup(&entries->rbtree, &in->id, hash);
+    entry = ngx_http_intent_push_entry(entries, &in->id);
 
     if (entry) {
         entry->round = entries->round;
@@ -611,6 +646,10 @@ ngx_http_intent_push_done(ngx_http_intent_push_topic_t *topic, ngx_int_t rc)
 
     if (rc == NGX_ERROR) {
         ngx_http_intent_push_poll(topic);
+
+        if (!topic->live && !topic->dead) {
+            ngx_http_intent_push_failed(topic);
+        }
 
     } else if (topic->up && topic->in_polled) {
         ngx_queue_remove(&topic->polled);

@@ -55,6 +55,7 @@ typedef struct {
 
     ngx_msec_t                           ping;      /* when; 0: was sent */
     ngx_msec_t                           deadline;  /* of the pong */
+    ngx_msec_t                           connect;   /* until when it has to */
     ngx_pid_t                            owner;
     ngx_uint_t                           worker;    /* the owner's number */
 
@@ -68,9 +69,13 @@ typedef struct {
     size_t                               queued;
 
     ngx_str_t                            user;
+    int64_t                              since;     /* of the user's intents,
+                                                       until that is told */
+    int64_t                              alive;     /* was its owner, ms */
 
     unsigned                             user_change:2;
     unsigned                             by_user:1;
+    unsigned                             asked:1;   /* for since */
     unsigned                             connected:1;
     unsigned                             polling:1; /* a poll waits */
     unsigned                             upgrading:1;
@@ -135,6 +140,8 @@ typedef struct {
     unsigned                             slow:1;
     unsigned                             over:1;
     unsigned                             drained:1;
+    unsigned                             held:1;    /* subscriptions wait until
+                                                       others are told */
     u_char                               id[NGX_HTTP_INTENT_SOCKETIO_ID_LEN];
     u_char                               user[1];
 } ngx_http_intent_socketio_session_t;

@@ -18,6 +18,7 @@ typedef struct {
     ngx_http_intent_socketio_record_t  *record;     /* locked */
     ngx_http_intent_push_loc_conf_t    *conf;
     const char                         *fault;
+    int64_t                             since;
     ngx_uint_t                          leave;
 } ngx_http_intent_socketio_event_t;
 
@@ -41,6 +42,8 @@ static ngx_int_t ngx_http_intent_socketio_event(
     ngx_http_intent_socketio_record_t *record,
     intent_socketio_packet_t *packet, json_t *json,
     ngx_http_intent_push_loc_conf_t *conf);
+static void ngx_http_intent_socketio_since(
+    ngx_http_intent_socketio_event_t *event, json_t *options);
 static void ngx_http_intent_socketio_what(
     ngx_http_intent_socketio_event_t *event, json_t *what);
 static void ngx_http_intent_socketio_user(
@@ -201,6 +204,7 @@ ngx_http_intent_socketio_connect(ngx_http_intent_socketio_record_t *record,
     }
 
     record->connected = 1;
+    record->connect = 0;
 
     ngx_str_set(&pieces[0], "40{\"sid\":\"");
     pieces[1].data = buf;
@@ -252,6 +256,7 @@ ngx_http_intent_socketio_disconnect(ngx_http_intent_socketio_record_t *record)
 
     if (record->by_user) {
         record->by_user = 0;
+        record->since = 0;
         record->user_change = ngx_http_intent_socketio_leave;
     }
 }
@@ -281,6 +286,7 @@ ngx_http_intent_socketio_event(ngx_http_intent_socketio_record_t *record,
     event.leave = (ngx_strcmp(name, "unsubscribe") == 0);
 
     if (event.leave || ngx_strcmp(name, "subscribe") == 0) {
+        ngx_http_intent_socketio_since(&event, json_array_get(json, 2));
         ngx_http_intent_socketio_what(&event, json_array_get(json, 1));
 
     } else {
@@ -319,11 +325,31 @@ ngx_http_intent_socketio_event(ngx_http_intent_socketio_record_t *record,
 
 
 static void
+ngx_http_intent_socketio_since(ngx_http_intent_socketio_event_t *event,
+    json_t *options)
+{
+    json_t  *since;
+
+    since = json_object_get(options, "since");
+
+    if (since
+        && ngx_http_intent_push_since_parse(since, &event->since) != NGX_OK)
+    {
+        event->fault = "since should be null or a time as in updatedAt";
+    }
+}
+
+
+static void
 ngx_http_intent_socketio_what(ngx_http_intent_socketio_event_t *event,
     json_t *what)
 {
     size_t   i;
     json_t  *id;
+
+    if (event->fault) {
+        return;
+    }
 
     if (json_is_string(what)
         && ngx_strcmp(json_string_value(what), "user") == 0)
@@ -355,11 +381,15 @@ ngx_http_intent_socketio_user(ngx_http_intent_socketio_event_t *event)
         return;
     }
 
-    if (record->by_user == !event->leave) {
+    if (record->by_user == !event->leave
+        && (event->leave || event->since == 0))
+    {
         return;
     }
 
     record->by_user = !event->leave;
+    record->asked = (!event->leave && event->since);
+    record->since = event->leave ? 0 : event->since;
     record->user_change = event->leave ? ngx_http_intent_socketio_leave
                                        : ngx_http_intent_socketio_rejoin;
 }

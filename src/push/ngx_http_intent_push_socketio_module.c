@@ -17,8 +17,6 @@ typedef struct {
     size_t                               size;
     ngx_uint_t                           used;
     ngx_shm_zone_t                      *zone;
-    ngx_http_intent_stat_t              *subscriptions;
-    ngx_http_intent_stat_t              *messages;
 } ngx_http_intent_socketio_main_conf_t;
 
 
@@ -157,27 +155,11 @@ ngx_http_intent_socketio_woken(ngx_event_t *rev)
 static ngx_int_t
 ngx_http_intent_socketio_postconfiguration(ngx_conf_t *cf)
 {
-    ngx_str_t                              name, labels;
+    ngx_str_t                              name;
     ngx_http_intent_socketio_main_conf_t  *smcf;
 
     smcf = ngx_http_conf_get_module_main_conf(cf,
                                               ngx_http_intent_socketio_module);
-
-    ngx_str_set(&labels, "transport=\"socketio\"");
-
-    smcf->subscriptions = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_GAUGE,
-                                         "intent_push_subscriptions",
-                                         "What clients watch at the moment.",
-                                         &labels);
-
-    smcf->messages = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_COUNTER,
-                                         "intent_push_messages_total",
-                                         "Updates given to clients.",
-                                         &labels);
-
-    if (smcf->subscriptions == NULL || smcf->messages == NULL) {
-        return NGX_ERROR;
-    }
 
     if (!smcf->used) {
         return NGX_OK;
@@ -367,9 +349,6 @@ ngx_http_intent_socketio_init_process(ngx_cycle_t *cycle)
     if (smcf == NULL || !smcf->used || !ngx_http_intent_is_worker()) {
         return NGX_OK;
     }
-
-    ngx_http_intent_socketio_transport.subscriptions = smcf->subscriptions;
-    ngx_http_intent_socketio_transport.messages = smcf->messages;
 
     ngx_http_intent_socketio_pool = (ngx_slab_pool_t *) smcf->zone->shm.addr;
     ngx_http_intent_socketio_records = smcf->zone->data;

@@ -12,6 +12,7 @@
 
 #define NGX_HTTP_INTENT_SOCKETIO_MORE     256   /* told, not watched */
 #define NGX_HTTP_INTENT_SOCKETIO_EXPIRED  5000  /* ms; its owner has died */
+#define NGX_HTTP_INTENT_SOCKETIO_ALIVE    1500  /* ms; so often it runs */
 
 
 static void ngx_http_intent_socketio_expire(void);
@@ -96,6 +97,12 @@ ngx_http_intent_socketio_create(u_char *id, ngx_str_t *user,
                       &record->node.node);
     ngx_queue_insert_tail(&ngx_http_intent_socketio_records->queue,
                           &record->queue);
+
+    if (conf->connect_timeout) {
+        record->connect = ngx_current_msec + conf->connect_timeout;
+    }
+
+    record->alive = ngx_http_intent_now();
 
     ngx_http_intent_socketio_heard(record, conf);
 
@@ -336,9 +343,20 @@ ngx_http_intent_socketio_own(ngx_http_intent_socketio_record_t *record)
         }
     }
 
-    if (record->by_user
-        && record->user_change == ngx_http_intent_socketio_no_change)
-    {
+    if (!record->by_user) {
+        return;
+    }
+
+    if (record->user_change == ngx_http_intent_socketio_no_change) {
         record->user_change = ngx_http_intent_socketio_join;
+    }
+
+    /* the owner before has died, and what ended since then was told to none */
+
+    if (record->since <= 0
+        && ngx_http_intent_now() - record->alive
+           > NGX_HTTP_INTENT_SOCKETIO_ALIVE)
+    {
+        record->since = record->alive;
     }
 }

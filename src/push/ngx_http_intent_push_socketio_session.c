@@ -10,6 +10,7 @@
 
 
 #define NGX_HTTP_INTENT_SOCKETIO_CHECK   1000   /* ms, should a wake be lost */
+#define NGX_HTTP_INTENT_SOCKETIO_ASKED   32     /* not told yet */
 #define NGX_HTTP_INTENT_SOCKETIO_LINGER  2000   /* ms, until the next owner
                                                    has what we have */
 
@@ -39,6 +40,10 @@ static void ngx_http_intent_socketio_missing(
     ngx_http_intent_push_client_t *client, ngx_str_t *id);
 static void ngx_http_intent_socketio_drain(
     ngx_http_intent_push_client_t *client);
+static ngx_uint_t ngx_http_intent_socketio_ready(
+    ngx_http_intent_push_client_t *client);
+static void ngx_http_intent_socketio_caught_up(
+    ngx_http_intent_push_client_t *client, int64_t at, ngx_uint_t complete);
 
 
 ngx_http_intent_push_transport_t  ngx_http_intent_socketio_transport = {
@@ -46,8 +51,11 @@ ngx_http_intent_push_transport_t  ngx_http_intent_socketio_transport = {
     ngx_http_intent_socketio_message,
     ngx_http_intent_socketio_missing,
     ngx_http_intent_socketio_drain,
+    ngx_http_intent_socketio_ready,
+    ngx_http_intent_socketio_caught_up,
     NULL,
-    NULL
+    NULL,
+    0
 };
 
 
@@ -266,6 +274,7 @@ ngx_http_intent_socketio_run(ngx_event_t *ev)
     }
 
     if ((ngx_msec_int_t) (record->deadline - now) <= 0
+        || (record->connect && (ngx_msec_int_t) (record->connect - now) <= 0)
         || (record->websocket && session->websocket == NULL))
     {
         ngx_http_intent_socketio_delete(record);
@@ -282,6 +291,12 @@ ngx_http_intent_socketio_run(ngx_event_t *ev)
 
     timer = (record->ping ? record->ping : record->deadline) - now;
 
+    if (record->connect) {
+        timer = ngx_min(timer, record->connect - now);
+    }
+
+    record->alive = ngx_http_intent_now();
+
     ngx_http_intent_socketio_unlock();
 
     session->until = 0;
@@ -293,6 +308,8 @@ ngx_http_intent_socketio_run(ngx_event_t *ev)
     }
 
     ngx_add_timer(ev, ngx_max(timer, 1));
+
+    ngx_http_intent_push_more(&session->client);
 
     if (session->websocket) {
         ngx_http_intent_socketio_websocket_flush(session->websocket);
@@ -425,7 +442,7 @@ static ngx_uint_t
 ngx_http_intent_socketio_next_change(
     ngx_http_intent_socketio_session_t *session, ngx_str_t *id)
 {
-    ngx_uint_t                          i, change;
+    ngx_uint_t                          i, n, change;
     ngx_http_intent_socketio_entry_t   *entry, *found;
     ngx_http_intent_socketio_record_t  *record;
 
@@ -447,6 +464,7 @@ ngx_http_intent_socketio_next_change(
     /* who leaves makes room for who comes */
 
     found = NULL;
+    n = 0;
 
     for (i = 0; i < record->n; i++) {
         entry = &record->entries[i];
@@ -459,9 +477,18 @@ ngx_http_intent_socketio_next_change(
         if (entry->change && found == NULL) {
             found = entry;
         }
+
+        n += (entry->watched && !entry->change && entry->version == 0);
     }
 
-    if (found) {
+    /* a client that asks for much is told no more at a time than it takes */
+
+    session->held = (found
+                     && found->change != ngx_http_intent_socketio_leave
+                     && (n >= NGX_HTTP_INTENT_SOCKETIO_ASKED
+                         || record->queued > session->conf->buffer / 2));
+
+    if (found && !session->held) {
         change = found->change;
         found->change = ngx_http_intent_socketio_no_change;
 
@@ -484,6 +511,9 @@ static ngx_int_t
 ngx_http_intent_socketio_apply(ngx_http_intent_socketio_session_t *session,
     ngx_uint_t change, ngx_str_t *id)
 {
+    int64_t                             since;
+    ngx_http_intent_socketio_record_t  *record;
+
     if (change != ngx_http_intent_socketio_join) {
 
         if (id->len) {
@@ -498,8 +528,19 @@ ngx_http_intent_socketio_apply(ngx_http_intent_socketio_session_t *session,
         }
     }
 
-    return id->len ? ngx_http_intent_push_subscribe(&session->client, id)
-                   : ngx_http_intent_push_subscribe_user(&session->client);
+    if (id->len) {
+        return ngx_http_intent_push_subscribe(&session->client, id);
+    }
+
+    since = 0;
+    record = ngx_http_intent_socketio_lock(&session->node.str);
+
+    if (record) {
+        since = record->since;
+        ngx_http_intent_socketio_unlock();
+    }
+
+    return ngx_http_intent_push_subscribe_user(&session->client, since);
 }
 
 
@@ -555,6 +596,11 @@ ngx_http_intent_socketio_message(ngx_http_intent_push_client_t *client,
 
     if (rc == NGX_OK && session->websocket && owner == ngx_pid) {
         ngx_http_intent_socketio_websocket_flush(session->websocket);
+
+        if (session->held) {
+            ngx_post_event(&session->event, &ngx_posted_next_events);
+        }
+
         return;
     }
 
@@ -658,6 +704,73 @@ ngx_http_intent_socketio_drain(ngx_http_intent_push_client_t *client)
                                   (ngx_http_intent_socketio_session_t *) client;
 
     session->drained = 1;
+
+    ngx_post_event(&session->event, &ngx_posted_events);
+}
+
+
+/* a half is left for what changes */
+
+static ngx_uint_t
+ngx_http_intent_socketio_ready(ngx_http_intent_push_client_t *client)
+{
+    ngx_http_intent_socketio_session_t *session =
+                                  (ngx_http_intent_socketio_session_t *) client;
+
+    ngx_uint_t                          ready;
+    ngx_http_intent_socketio_record_t  *record;
+
+    record = ngx_http_intent_socketio_lock(&session->node.str);
+
+    if (record == NULL) {
+        return 0;
+    }
+
+    ready = record->queued < session->conf->buffer / 2;
+
+    ngx_http_intent_socketio_unlock();
+
+    return ready;
+}
+
+
+static void
+ngx_http_intent_socketio_caught_up(ngx_http_intent_push_client_t *client,
+    int64_t at, ngx_uint_t complete)
+{
+    ngx_http_intent_socketio_session_t *session =
+                                  (ngx_http_intent_socketio_session_t *) client;
+
+    u_char                              buf[NGX_HTTP_INTENT_PUSH_CAUGHT_UP];
+    ngx_str_t                           pieces[3];
+    ngx_http_intent_socketio_record_t  *record;
+
+    record = ngx_http_intent_socketio_lock(&session->node.str);
+
+    if (record == NULL) {
+        return;
+    }
+
+    /* whoever is the owner; but another event may wait for its change */
+
+    if (record->user_change == ngx_http_intent_socketio_no_change) {
+
+        if (record->asked) {
+            ngx_str_set(&pieces[0], "42[\"caughtUp\",{");
+            pieces[1].data = buf;
+            pieces[1].len = ngx_http_intent_push_caught_up(buf, at, complete)
+                            - buf;
+            ngx_str_set(&pieces[2], "]");
+
+            (void) ngx_http_intent_socketio_send(record, pieces, 3,
+                                                 session->conf);
+        }
+
+        record->asked = 0;
+        record->since = 0;
+    }
+
+    ngx_http_intent_socketio_unlock();
 
     ngx_post_event(&session->event, &ngx_posted_events);
 }

@@ -529,6 +529,14 @@ ngx_http_intent_socketio_websocket_flush(
     ngx_http_intent_socketio_unlock();
 
     ngx_http_intent_socketio_write(sr);
+
+    /* there is room again, maybe for what waits for that */
+
+    if (n && sr->out == NULL && sr->session
+        && (sr->session->held || sr->session->client.snapshot))
+    {
+        ngx_post_event(&sr->session->event, &ngx_posted_next_events);
+    }
 }
 
 

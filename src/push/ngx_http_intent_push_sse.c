@@ -11,7 +11,11 @@
 #include "ngx_http_intent_push_private.h"
 
 
-#define NGX_HTTP_INTENT_PUSH_LAST_ID  "last-event-id"
+/* what comes before data in an event */
+#define NGX_HTTP_INTENT_PUSH_SSE_HEAD  (NGX_HTTP_INTENT_ID_LEN               \
+                                        + 2 * NGX_INT64_LEN + 64)
+
+#define NGX_HTTP_INTENT_PUSH_CAUGHT    "event: caughtUp\ndata: {"
 
 
 /*
@@ -25,8 +29,7 @@ struct ngx_http_intent_push_item_s {
     ngx_http_intent_push_message_t   *message;     /* NULL: a comment */
     ngx_chain_t                       links[3];
     ngx_buf_t                         bufs[3];     /* head, members, end */
-    u_char                            head[NGX_HTTP_INTENT_ID_LEN
-                                           + NGX_INT_T_LEN + 64];
+    u_char                            head[NGX_HTTP_INTENT_PUSH_SSE_HEAD];
 };
 
 
@@ -38,6 +41,13 @@ typedef struct {
 
     ngx_str_t                         id;          /* empty: the user's */
     ngx_uint_t                        version;     /* Last-Event-ID */
+    ngx_str_t                         seen_id;     /* of a user's: whose
+                                                      version that is */
+    int64_t                           since;       /* of a user's: that he has
+                                                      seen; 0: nothing */
+    int64_t                           began;       /* his since, if nothing
+                                                      reaches him */
+    int64_t                           position;    /* what will be his since */
 
     ngx_http_intent_push_item_t      *items;       /* not yet sent as a whole */
     ngx_http_intent_push_item_t     **last;
@@ -50,6 +60,8 @@ typedef struct {
     unsigned                          started:1;
     unsigned                          seen:1;      /* there is such an intent */
     unsigned                          missing:1;
+    unsigned                          failed:1;    /* it cannot be read now */
+    unsigned                          caught_up:1;
     unsigned                          answered:1;  /* otherwise */
     unsigned                          over:1;      /* nothing will follow */
     unsigned                          known:1;     /* all that he has */
@@ -59,13 +71,20 @@ typedef struct {
 
 static ngx_int_t ngx_http_intent_push_sse_open(
     ngx_http_intent_push_sse_t *sse, ngx_str_t *id);
-static ngx_uint_t ngx_http_intent_push_last_id(ngx_http_request_t *r);
+static void ngx_http_intent_push_sse_last_id(ngx_http_intent_push_sse_t *sse,
+    ngx_uint_t user);
 
 static void ngx_http_intent_push_sse_message(
     ngx_http_intent_push_client_t *client, ngx_http_intent_push_message_t *m);
 static void ngx_http_intent_push_sse_missing(
     ngx_http_intent_push_client_t *client, ngx_str_t *id);
 static void ngx_http_intent_push_sse_drain(
+    ngx_http_intent_push_client_t *client);
+static ngx_uint_t ngx_http_intent_push_sse_ready(
+    ngx_http_intent_push_client_t *client);
+static void ngx_http_intent_push_sse_caught_up(
+    ngx_http_intent_push_client_t *client, int64_t at, ngx_uint_t complete);
+static void ngx_http_intent_push_sse_failed(
     ngx_http_intent_push_client_t *client);
 static void ngx_http_intent_push_sse_ping(ngx_event_t *ev);
 
@@ -75,18 +94,19 @@ static void ngx_http_intent_push_sse_link(ngx_http_intent_push_item_t *item,
     ngx_uint_t n, u_char *pos, u_char *last);
 static void ngx_http_intent_push_sse_queue(ngx_http_intent_push_sse_t *sse,
     ngx_http_intent_push_item_t *item);
+static size_t ngx_http_intent_push_sse_queued(ngx_http_intent_push_sse_t *sse);
 static void ngx_http_intent_push_sse_wake(ngx_http_intent_push_sse_t *sse);
 
 static void ngx_http_intent_push_sse_write_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_intent_push_sse_start(
+    ngx_http_intent_push_sse_t *sse);
+static ngx_int_t ngx_http_intent_push_sse_begin(
     ngx_http_intent_push_sse_t *sse);
 static ngx_int_t ngx_http_intent_push_sse_write(
     ngx_http_intent_push_sse_t *sse);
 static void ngx_http_intent_push_sse_free_sent(
     ngx_http_intent_push_sse_t *sse);
 static void ngx_http_intent_push_sse_release(void *data);
-static ngx_int_t ngx_http_intent_push_sse_header(ngx_http_request_t *r,
-    const char *name, const char *value);
 static void ngx_http_intent_push_sse_cleanup(void *data);
 
 
@@ -95,8 +115,11 @@ ngx_http_intent_push_transport_t  ngx_http_intent_push_sse_transport = {
     ngx_http_intent_push_sse_message,
     ngx_http_intent_push_sse_missing,
     ngx_http_intent_push_sse_drain,
+    ngx_http_intent_push_sse_ready,
+    ngx_http_intent_push_sse_caught_up,
+    ngx_http_intent_push_sse_failed,
     NULL,
-    NULL
+    0
 };
 
 
@@ -131,8 +154,9 @@ ngx_http_intent_push_sse(ngx_http_request_t *r, ngx_str_t *id,
     sse->request = r;
     sse->caller = *caller;
     sse->conf = ngx_http_get_module_loc_conf(r, ngx_http_intent_push_module);
-    sse->version = ngx_http_intent_push_last_id(r);
     sse->last = &sse->items;
+
+    ngx_http_intent_push_sse_last_id(sse, id == NULL);
 
     sse->client.user.len = caller->user.len;
     sse->client.user.data = ngx_pstrdup(r->pool, &caller->user);
@@ -220,44 +244,60 @@ ngx_http_intent_push_sse_open(ngx_http_intent_push_sse_t *sse, ngx_str_t *id)
         return ngx_http_intent_push_subscribe(&sse->client, &sse->id);
     }
 
-    /* it may be long until there is anything to tell */
-
-    ngx_http_intent_push_sse_wake(sse);
-
-    return ngx_http_intent_push_subscribe_user(&sse->client);
+    return ngx_http_intent_push_subscribe_user(&sse->client, sse->since);
 }
 
 
-/* a browser that comes back says what it has seen */
+/*
+ * A browser that comes back says what it has seen: of an intent its version;
+ * of a user's intents a time, and the intent and version that it came with.
+ */
 
-static ngx_uint_t
-ngx_http_intent_push_last_id(ngx_http_request_t *r)
+static void
+ngx_http_intent_push_sse_last_id(ngx_http_intent_push_sse_t *sse,
+    ngx_uint_t user)
 {
-    size_t            len;
-    ngx_int_t         version;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    u_char     *p, *last;
+    ngx_int_t   n;
+    ngx_str_t  *value;
 
-    len = sizeof(NGX_HTTP_INTENT_PUSH_LAST_ID) - 1;
+    sse->began = ngx_http_intent_now();
+    sse->position = sse->began;
 
-    for (part = &r->headers_in.headers.part; part; part = part->next) {
-        h = part->elts;
+    value = ngx_http_intent_push_header(sse->request, "last-event-id");
 
-        for (i = 0; i < part->nelts; i++) {
-
-            if (h[i].key.len == len
-                && ngx_memcmp(h[i].lowcase_key, NGX_HTTP_INTENT_PUSH_LAST_ID,
-                              len)
-                   == 0)
-            {
-                version = ngx_atoi(h[i].value.data, h[i].value.len);
-                return (version == NGX_ERROR) ? 0 : version;
-            }
-        }
+    if (value == NULL) {
+        return;
     }
 
-    return 0;
+    p = value->data;
+    last = p + value->len;
+
+    if (user) {
+        p = ngx_strlchr(p, last, ':');
+        p = p ? p : last;
+
+        n = ngx_atoi(value->data, p - value->data);
+
+        if (n <= 0) {
+            return;
+        }
+
+        sse->since = n;
+        sse->began = n;
+        sse->position = n;
+
+        if (last - p <= NGX_HTTP_INTENT_ID_LEN + 2) {
+            return;
+        }
+
+        sse->seen_id.data = p + 1;
+        sse->seen_id.len = NGX_HTTP_INTENT_ID_LEN;
+        p += NGX_HTTP_INTENT_ID_LEN + 2;
+    }
+
+    n = ngx_atoi(p, last - p);
+    sse->version = (n == NGX_ERROR) ? 0 : n;
 }
 
 
@@ -281,8 +321,13 @@ ngx_http_intent_push_sse_message(ngx_http_intent_push_client_t *client,
     sse->seen = 1;
     sse->over = (sse->id.len && m->final);
 
-    if (sse->id.len && m->version <= sse->version) {
-
+    if (m->version <= sse->version
+        && (sse->id.len
+            || (sse->seen_id.len
+                && ngx_memcmp(sse->seen_id.data, m->id.data,
+                              NGX_HTTP_INTENT_ID_LEN)
+                   == 0)))
+    {
         /* a 204 if that was all: it ends an EventSource for good */
 
         sse->known = sse->over;
@@ -299,7 +344,14 @@ ngx_http_intent_push_sse_message(ngx_http_intent_push_client_t *client,
         p = ngx_cpymem(item->head, "id: ", 4);
 
         if (sse->id.len == 0) {
-            p = ngx_sprintf(p, "%V:", &m->id);
+
+            /* who has not caught up begins again where he began */
+
+            if (sse->caught_up) {
+                sse->position = ngx_max(sse->position, m->updated_at);
+            }
+
+            p = ngx_sprintf(p, "%L:%V:", sse->position, &m->id);
         }
 
         p = ngx_sprintf(p, "%ui\nevent: intentUpdate\ndata: {", m->version);
@@ -340,6 +392,60 @@ ngx_http_intent_push_sse_drain(ngx_http_intent_push_client_t *client)
     sse->slow = (sse->items && sse->items != sse->next);
 
     ngx_http_intent_push_sse_wake(sse);
+}
+
+
+/* a half is left for what changes */
+
+static ngx_uint_t
+ngx_http_intent_push_sse_ready(ngx_http_intent_push_client_t *client)
+{
+    ngx_http_intent_push_sse_t *sse = (ngx_http_intent_push_sse_t *) client;
+
+    return ngx_http_intent_push_sse_queued(sse) < sse->conf->buffer / 2;
+}
+
+
+static void
+ngx_http_intent_push_sse_caught_up(ngx_http_intent_push_client_t *client,
+    int64_t at, ngx_uint_t complete)
+{
+    ngx_http_intent_push_sse_t *sse = (ngx_http_intent_push_sse_t *) client;
+
+    u_char                       *p;
+    ngx_http_intent_push_item_t  *item;
+
+    sse->caught_up = 1;
+    sse->position = ngx_max(sse->position, at);
+
+    if (sse->since && !sse->over) {
+        item = ngx_http_intent_push_sse_item(sse);
+
+        if (item) {
+            p = ngx_sprintf(item->head, "id: %L\n", sse->position);
+            p = ngx_cpymem(p, NGX_HTTP_INTENT_PUSH_CAUGHT,
+                           sizeof(NGX_HTTP_INTENT_PUSH_CAUGHT) - 1);
+            p = ngx_http_intent_push_caught_up(p, at, complete);
+            *p++ = LF; *p++ = LF;
+
+            ngx_http_intent_push_sse_link(item, 0, item->head, p);
+            ngx_http_intent_push_sse_queue(sse, item);
+        }
+    }
+
+    ngx_http_intent_push_sse_wake(sse);
+}
+
+
+static void
+ngx_http_intent_push_sse_failed(ngx_http_intent_push_client_t *client)
+{
+    ngx_http_intent_push_sse_t *sse = (ngx_http_intent_push_sse_t *) client;
+
+    if (!sse->started) {
+        sse->failed = 1;
+        ngx_http_intent_push_sse_wake(sse);
+    }
 }
 
 
@@ -431,9 +537,7 @@ static void
 ngx_http_intent_push_sse_queue(ngx_http_intent_push_sse_t *sse,
     ngx_http_intent_push_item_t *item)
 {
-    size_t                        size;
-    ngx_uint_t                    i;
-    ngx_http_intent_push_item_t  *it;
+    size_t  size;
 
     *sse->last = item;
     sse->last = &item->next;
@@ -442,15 +546,7 @@ ngx_http_intent_push_sse_queue(ngx_http_intent_push_sse_t *sse,
         sse->next = item;
     }
 
-    /* only where something waits is there anything to count */
-
-    size = 0;
-
-    for (it = sse->items; it; it = it->next) {
-        for (i = 0; i < 3; i++) {
-            size += it->bufs[i].last - it->bufs[i].pos;
-        }
-    }
+    size = ngx_http_intent_push_sse_queued(sse);
 
     if (size > sse->conf->buffer && sse->items != item) {
         ngx_log_error(NGX_LOG_INFO, sse->request->connection->log, 0,
@@ -458,6 +554,27 @@ ngx_http_intent_push_sse_queue(ngx_http_intent_push_sse_t *sse,
                       "%uz bytes wait for it", size);
         sse->slow = 1;
     }
+}
+
+
+/* only where something waits is there anything to count */
+
+static size_t
+ngx_http_intent_push_sse_queued(ngx_http_intent_push_sse_t *sse)
+{
+    size_t                        size;
+    ngx_uint_t                    i;
+    ngx_http_intent_push_item_t  *item;
+
+    size = 0;
+
+    for (item = sse->items; item; item = item->next) {
+        for (i = 0; i < 3; i++) {
+            size += item->bufs[i].last - item->bufs[i].pos;
+        }
+    }
+
+    return size;
 }
 
 
@@ -536,18 +653,18 @@ ngx_http_intent_push_sse_write_handler(ngx_http_request_t *r)
 
     if (ngx_handle_write_event(wev, 0) != NGX_OK) {
         ngx_http_finalize_request(r, NGX_ERROR);
+        return;
     }
+
+    ngx_http_intent_push_more(&sse->client);
 }
 
 
-/* NGX_AGAIN: it is not known yet whether there is such an intent */
+/* NGX_AGAIN: it is not known yet what there is to tell */
 
 static ngx_int_t
 ngx_http_intent_push_sse_start(ngx_http_intent_push_sse_t *sse)
 {
-    ngx_int_t            rc;
-    ngx_buf_t           *b;
-    ngx_chain_t          out;
     ngx_http_request_t  *r;
 
     r = sse->request;
@@ -558,9 +675,9 @@ ngx_http_intent_push_sse_start(ngx_http_intent_push_sse_t *sse)
                                    "there is no such intent");
     }
 
-    if (sse->id.len && !sse->seen) {
+    if (!sse->seen && !sse->caught_up) {
 
-        if (!sse->over) {
+        if (!sse->over && !sse->failed) {
             return NGX_AGAIN;
         }
 
@@ -579,15 +696,30 @@ ngx_http_intent_push_sse_start(ngx_http_intent_push_sse_t *sse)
         return ngx_http_send_header(r);
     }
 
+    return ngx_http_intent_push_sse_begin(sse);
+}
+
+
+static ngx_int_t
+ngx_http_intent_push_sse_begin(ngx_http_intent_push_sse_t *sse)
+{
+    ngx_int_t            rc;
+    ngx_buf_t           *b;
+    ngx_chain_t          out;
+    ngx_http_request_t  *r;
+
+    r = sse->request;
+
     r->headers_out.status = NGX_HTTP_OK;
     r->headers_out.content_length_n = -1;
     ngx_str_set(&r->headers_out.content_type, "text/event-stream");
     r->headers_out.content_type_len = r->headers_out.content_type.len;
     r->headers_out.content_type_lowcase = NULL;
 
-    if (ngx_http_intent_push_sse_header(r, "Cache-Control", "no-store")
+    if (ngx_http_intent_push_add_header(r, "Cache-Control", "no-store",
+                                        sizeof("no-store") - 1)
         != NGX_OK
-        || ngx_http_intent_push_sse_header(r, "X-Accel-Buffering", "no")
+        || ngx_http_intent_push_add_header(r, "X-Accel-Buffering", "no", 2)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -599,12 +731,21 @@ ngx_http_intent_push_sse_start(ngx_http_intent_push_sse_t *sse)
         return rc;
     }
 
-    b = ngx_create_temp_buf(r->pool, sizeof("retry: \n\n") + NGX_INT_T_LEN);
+    b = ngx_create_temp_buf(r->pool, sizeof("retry: \nid: \n\n")
+                                     + NGX_INT_T_LEN + NGX_INT64_LEN);
     if (b == NULL) {
         return NGX_ERROR;
     }
 
-    b->last = ngx_sprintf(b->last, "retry: %M\n\n", sse->conf->retry);
+    b->last = ngx_sprintf(b->last, "retry: %M\n", sse->conf->retry);
+
+    /* where he begins who comes back before anything was told */
+
+    if (sse->id.len == 0) {
+        b->last = ngx_sprintf(b->last, "id: %L\n", sse->began);
+    }
+
+    *b->last++ = LF;
     b->flush = 1;
 
     out.buf = b;
@@ -690,30 +831,6 @@ ngx_http_intent_push_sse_free_sent(ngx_http_intent_push_sse_t *sse)
         item->next = sse->free;
         sse->free = item;
     }
-}
-
-
-static ngx_int_t
-ngx_http_intent_push_sse_header(ngx_http_request_t *r, const char *name,
-    const char *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->hash = 1;
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value.data = (u_char *) value;
-    h->value.len = ngx_strlen(value);
-
-    return NGX_OK;
 }
 
 

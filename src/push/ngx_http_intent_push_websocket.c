@@ -9,8 +9,6 @@
 
 #include "ngx_http_intent_push_websocket.h"
 
-#include <jansson.h>
-
 
 #define NGX_HTTP_INTENT_PUSH_READ      16384
 #define NGX_HTTP_INTENT_PUSH_TURNS     8        /* reads in a row */
@@ -24,7 +22,7 @@
 typedef struct {
     const char    *name;
     ngx_int_t    (*intent)(ngx_http_intent_push_ws_t *ws, ngx_str_t *id);
-    ngx_int_t    (*user)(ngx_http_intent_push_ws_t *ws);
+    ngx_int_t    (*user)(ngx_http_intent_push_ws_t *ws, int64_t since);
 } ngx_http_intent_push_verb_t;
 
 
@@ -34,20 +32,22 @@ static void ngx_http_intent_push_ws_input(ngx_http_intent_push_ws_t *ws,
     u_char *pos, u_char *last);
 
 static void ngx_http_intent_push_ws_text(ngx_http_intent_push_ws_t *ws);
+static ngx_int_t ngx_http_intent_push_ws_since(ngx_http_intent_push_ws_t *ws,
+    json_t *json, int64_t *since);
 static void ngx_http_intent_push_ws_verb(ngx_http_intent_push_ws_t *ws,
-    ngx_http_intent_push_verb_t *verb, json_t *what);
+    ngx_http_intent_push_verb_t *verb, json_t *what, int64_t since);
 static void ngx_http_intent_push_ws_id(ngx_http_intent_push_ws_t *ws,
     ngx_http_intent_push_verb_t *verb, json_t *what);
 static ngx_int_t ngx_http_intent_push_ws_subscribe(
     ngx_http_intent_push_ws_t *ws, ngx_str_t *id);
 static ngx_int_t ngx_http_intent_push_ws_subscribe_user(
-    ngx_http_intent_push_ws_t *ws);
+    ngx_http_intent_push_ws_t *ws, int64_t since);
 static ngx_int_t ngx_http_intent_push_ws_subscribed(
     ngx_http_intent_push_ws_t *ws, ngx_int_t rc, ngx_str_t *id);
 static ngx_int_t ngx_http_intent_push_ws_unsubscribe(
     ngx_http_intent_push_ws_t *ws, ngx_str_t *id);
 static ngx_int_t ngx_http_intent_push_ws_unsubscribe_user(
-    ngx_http_intent_push_ws_t *ws);
+    ngx_http_intent_push_ws_t *ws, int64_t since);
 static void ngx_http_intent_push_ws_error(ngx_http_intent_push_ws_t *ws,
     ngx_str_t *id, const char *detail);
 
@@ -57,6 +57,10 @@ static void ngx_http_intent_push_ws_missing(
     ngx_http_intent_push_client_t *client, ngx_str_t *id);
 static void ngx_http_intent_push_ws_drain(
     ngx_http_intent_push_client_t *client);
+static ngx_uint_t ngx_http_intent_push_ws_ready(
+    ngx_http_intent_push_client_t *client);
+static void ngx_http_intent_push_ws_caught_up(
+    ngx_http_intent_push_client_t *client, int64_t at, ngx_uint_t complete);
 
 static void ngx_http_intent_push_ws_frame(ngx_http_intent_push_ws_t *ws,
     ngx_uint_t opcode, u_char *data, size_t len);
@@ -95,8 +99,11 @@ ngx_http_intent_push_transport_t  ngx_http_intent_push_ws_transport = {
     ngx_http_intent_push_ws_message,
     ngx_http_intent_push_ws_missing,
     ngx_http_intent_push_ws_drain,
+    ngx_http_intent_push_ws_ready,
+    ngx_http_intent_push_ws_caught_up,
     NULL,
-    NULL
+    NULL,
+    0
 };
 
 
@@ -316,6 +323,7 @@ static void
 ngx_http_intent_push_ws_text(ngx_http_intent_push_ws_t *ws)
 {
     json_t                       *json, *what;
+    int64_t                       since;
     ngx_uint_t                    done;
     ngx_http_intent_push_verb_t  *verb;
 
@@ -329,18 +337,23 @@ ngx_http_intent_push_ws_text(ngx_http_intent_push_ws_t *ws)
         return;
     }
 
+    if (ngx_http_intent_push_ws_since(ws, json, &since) != NGX_OK) {
+        json_decref(json);
+        return;
+    }
+
     done = 0;
 
     for (verb = ngx_http_intent_push_verbs; verb->name; verb++) {
         what = json_object_get(json, verb->name);
 
         if (what) {
-            ngx_http_intent_push_ws_verb(ws, verb, what);
+            ngx_http_intent_push_ws_verb(ws, verb, what, since);
             done++;
         }
     }
 
-    if (done != json_object_size(json) || done == 0) {
+    if (done + (since != 0) != json_object_size(json) || done == 0) {
         ngx_http_intent_push_ws_error(ws, NULL,
                                       "a message should have \"subscribe\" or "
                                       "\"unsubscribe\", and nothing else");
@@ -350,9 +363,67 @@ ngx_http_intent_push_ws_text(ngx_http_intent_push_ws_t *ws)
 }
 
 
+/* null: the client has seen nothing yet; without any since: 0 */
+
+static ngx_int_t
+ngx_http_intent_push_ws_since(ngx_http_intent_push_ws_t *ws, json_t *json,
+    int64_t *since)
+{
+    json_t  *value;
+
+    *since = 0;
+    value = json_object_get(json, "since");
+
+    if (value == NULL) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_intent_push_since_parse(value, since) != NGX_OK) {
+        ngx_http_intent_push_ws_error(ws, NULL, "since should be null or a "
+                                                "time as in updatedAt");
+        return NGX_DECLINED;
+    }
+
+    value = json_object_get(json, "subscribe");
+
+    if (!json_is_string(value)
+        || ngx_strcmp(json_string_value(value), NGX_HTTP_INTENT_PUSH_USER)
+           != 0)
+    {
+        ngx_http_intent_push_ws_error(ws, NULL, "since goes with a "
+                                      "subscription to \"user\" only");
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_intent_push_since_parse(json_t *value, int64_t *since)
+{
+    if (json_is_null(value)) {
+        *since = NGX_HTTP_INTENT_PUSH_ANEW;
+        return NGX_OK;
+    }
+
+    if (!json_is_string(value)
+        || ngx_http_intent_push_time((u_char *) json_string_value(value),
+                                     json_string_length(value), since)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    *since = ngx_max(*since, 1);
+
+    return NGX_OK;
+}
+
+
 static void
 ngx_http_intent_push_ws_verb(ngx_http_intent_push_ws_t *ws,
-    ngx_http_intent_push_verb_t *verb, json_t *what)
+    ngx_http_intent_push_verb_t *verb, json_t *what, int64_t since)
 {
     size_t   i;
     json_t  *id;
@@ -360,7 +431,7 @@ ngx_http_intent_push_ws_verb(ngx_http_intent_push_ws_t *ws,
     if (json_is_string(what)
         && ngx_strcmp(json_string_value(what), NGX_HTTP_INTENT_PUSH_USER) == 0)
     {
-        (void) verb->user(ws);
+        (void) verb->user(ws, since);
         return;
     }
 
@@ -417,7 +488,8 @@ ngx_http_intent_push_ws_subscribe(ngx_http_intent_push_ws_t *ws, ngx_str_t *id)
 
 
 static ngx_int_t
-ngx_http_intent_push_ws_subscribe_user(ngx_http_intent_push_ws_t *ws)
+ngx_http_intent_push_ws_subscribe_user(ngx_http_intent_push_ws_t *ws,
+    int64_t since)
 {
     ngx_int_t  rc;
 
@@ -427,7 +499,9 @@ ngx_http_intent_push_ws_subscribe_user(ngx_http_intent_push_ws_t *ws)
         return NGX_DECLINED;
     }
 
-    rc = ngx_http_intent_push_subscribe_user(&ws->client);
+    ws->since = (since != 0);
+
+    rc = ngx_http_intent_push_subscribe_user(&ws->client, since);
 
     return ngx_http_intent_push_ws_subscribed(ws, rc, NULL);
 }
@@ -466,7 +540,8 @@ ngx_http_intent_push_ws_unsubscribe(ngx_http_intent_push_ws_t *ws,
 
 
 static ngx_int_t
-ngx_http_intent_push_ws_unsubscribe_user(ngx_http_intent_push_ws_t *ws)
+ngx_http_intent_push_ws_unsubscribe_user(ngx_http_intent_push_ws_t *ws,
+    int64_t since)
 {
     ngx_http_intent_push_unsubscribe_user(&ws->client);
 
@@ -553,6 +628,39 @@ ngx_http_intent_push_ws_drain(ngx_http_intent_push_client_t *client)
 
     ngx_http_intent_push_ws_goodbye(ws, INTENT_CLOSE_RESTART,
                                     "the server restarts, come back");
+}
+
+
+/* a half is left for what changes */
+
+static ngx_uint_t
+ngx_http_intent_push_ws_ready(ngx_http_intent_push_client_t *client)
+{
+    ngx_http_intent_push_ws_t *ws = (ngx_http_intent_push_ws_t *) client;
+
+    return ws->out == NULL || ws->queued < ws->conf->buffer / 2;
+}
+
+
+static void
+ngx_http_intent_push_ws_caught_up(ngx_http_intent_push_client_t *client,
+    int64_t at, ngx_uint_t complete)
+{
+    ngx_http_intent_push_ws_t *ws = (ngx_http_intent_push_ws_t *) client;
+
+    u_char  *p, buf[NGX_HTTP_INTENT_PUSH_DETAIL];
+
+    /* to those who know of it */
+
+    if (!ws->since) {
+        return;
+    }
+
+    p = ngx_cpymem(buf, "{\"event\":\"caughtUp\",",
+                   sizeof("{\"event\":\"caughtUp\",") - 1);
+    p = ngx_http_intent_push_caught_up(p, at, complete);
+
+    ngx_http_intent_push_ws_frame(ws, INTENT_FRAME_TEXT, buf, p - buf);
 }
 
 
@@ -677,6 +785,7 @@ ngx_http_intent_push_ws_write_handler(ngx_event_t *wev)
         && ngx_http_intent_push_ws_flush(ws) == NGX_OK
         && ngx_handle_write_event(wev, 0) == NGX_OK)
     {
+        ngx_http_intent_push_more(&ws->client);
         return;
     }
 

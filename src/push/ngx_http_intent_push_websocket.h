@@ -12,6 +12,8 @@
 #include "ngx_http_intent_push_private.h"
 #include "ngx_http_intent_push_frame.h"
 
+#include <jansson.h>
+
 
 /* what could not be sent at once */
 typedef struct ngx_http_intent_push_out_s  ngx_http_intent_push_out_t;
@@ -48,6 +50,8 @@ typedef struct {
     unsigned                          pinged:1;
     unsigned                          half:1;      /* we have said the end */
     unsigned                          answered:1;  /* the peer has, too */
+    unsigned                          since:1;     /* wants to know when it has
+                                                      caught up */
     u_char                            user[1];
 } ngx_http_intent_push_ws_t;
 
@@ -58,6 +62,12 @@ typedef struct {
  */
 void ngx_http_intent_push_ws_start(ngx_http_intent_push_ws_t *ws, u_char *pos,
     u_char *last);
+
+
+/* ---- what is said alike ---- */
+
+/* of a time, or null: for ngx_http_intent_push_subscribe_user() */
+ngx_int_t ngx_http_intent_push_since_parse(json_t *value, int64_t *since);
 
 
 /* ---- the opening handshake ---- */
@@ -71,12 +81,6 @@ ngx_int_t ngx_http_intent_push_check_origin(ngx_http_request_t *r);
 
 /* the headers of the 101 */
 ngx_int_t ngx_http_intent_push_accept(ngx_http_request_t *r, ngx_str_t *key);
-
-/* the first one of that name, which is in lower case; NULL: there is none */
-ngx_str_t *ngx_http_intent_push_header(ngx_http_request_t *r,
-    const char *name);
-ngx_int_t ngx_http_intent_push_add_header(ngx_http_request_t *r,
-    const char *name, const char *value, size_t len);
 
 
 #endif /* _NGX_HTTP_INTENT_PUSH_WEBSOCKET_H_INCLUDED_ */

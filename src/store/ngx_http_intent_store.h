@@ -107,6 +107,10 @@ typedef struct {
     ngx_str_t                   before;         /* an id, those older than it;
                                                    empty: from the newest */
     ngx_uint_t                  limit;
+    int64_t                     since;          /* milliseconds; 0: ever.
+                                                   With statuses only: those
+                                                   changed since, of the limit
+                                                   newest of each status */
 } ngx_http_intent_list_t;
 
 /* rc as for get, without NGX_DECLINED; an array of ngx_http_intent_t */

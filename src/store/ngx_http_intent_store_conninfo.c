@@ -25,6 +25,10 @@ typedef struct {
 } ngx_http_intent_store_default_t;
 
 
+static ngx_int_t ngx_http_intent_store_conninfo_unique(ngx_conf_t *cf,
+    ngx_str_t *conninfo);
+static u_char *ngx_http_intent_store_conninfo_next(u_char *p,
+    ngx_str_t *name);
 static ngx_int_t ngx_http_intent_store_conninfo_split(ngx_conf_t *cf,
     ngx_http_intent_store_conninfo_t *ctx);
 static ngx_int_t ngx_http_intent_store_conninfo_list(ngx_conf_t *cf,
@@ -91,7 +95,11 @@ ngx_http_intent_store_conninfos(ngx_conf_t *cf, ngx_str_t *conninfo)
         return NULL;
     }
 
-    rc = ngx_http_intent_store_conninfo_split(cf, &ctx);
+    rc = ngx_http_intent_store_conninfo_unique(cf, conninfo);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_intent_store_conninfo_split(cf, &ctx);
+    }
 
     if (rc == NGX_OK) {
         rc = ngx_http_intent_store_conninfo_hosts(cf, &ctx);
@@ -100,6 +108,73 @@ ngx_http_intent_store_conninfos(ngx_conf_t *cf, ngx_str_t *conninfo)
     PQconninfoFree(ctx.options);
 
     return rc == NGX_OK ? ctx.conninfos : NULL;
+}
+
+
+/* libpq would take the last one of two */
+
+static ngx_int_t
+ngx_http_intent_store_conninfo_unique(ngx_conf_t *cf, ngx_str_t *conninfo)
+{
+    u_char     *p, *q;
+    ngx_str_t   one, two;
+
+    if (ngx_strstr(conninfo->data, "://")) {
+        return NGX_OK;
+    }
+
+    p = conninfo->data;
+
+    while ((p = ngx_http_intent_store_conninfo_next(p, &one))) {
+
+        q = p;
+
+        while ((q = ngx_http_intent_store_conninfo_next(q, &two))) {
+
+            if (one.len == two.len
+                && ngx_strncmp(one.data, two.data, one.len) == 0)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "duplicate parameter \"%V=\" in the "
+                                   "conninfo of \"intent_postgres\"", &one);
+                return NGX_ERROR;
+            }
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* behind the next name and its value; NULL: there is none.  libpq took it */
+
+static u_char *
+ngx_http_intent_store_conninfo_next(u_char *p, ngx_str_t *name)
+{
+    u_char  quote;
+
+    p += strspn((char *) p, " \t\r\n\f\v");
+
+    if (*p == '\0') {
+        return NULL;
+    }
+
+    name->data = p;
+    name->len = strcspn((char *) p, "= \t\r\n\f\v");
+
+    p += name->len;
+    p += strspn((char *) p, "= \t\r\n\f\v");
+
+    quote = (*p == '\'') ? *p++ : 0;
+
+    while (*p && (quote ? *p != quote : !isspace(*p))) {
+
+        if (*p++ == '\\' && *p) {
+            p++;
+        }
+    }
+
+    return (quote && *p) ? p + 1 : p;
 }
 
 

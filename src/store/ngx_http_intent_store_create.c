@@ -84,6 +84,7 @@ typedef enum {
     NGX_HTTP_INTENT_STORE_NEW_CREATED_AT,
     NGX_HTTP_INTENT_STORE_NEW_UPDATED_AT,
     NGX_HTTP_INTENT_STORE_NEW_EXPIRES_AT,
+    NGX_HTTP_INTENT_STORE_NEW_WEBHOOK,
     NGX_HTTP_INTENT_STORE_NEW_COLUMNS,
 
     /* of those that may be duplicates */
@@ -108,16 +109,17 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_insert = {
 
     "WITH kept AS ("
     "INSERT INTO intents (id, type, status, chain, user_id, params, version,"
-    " created_at, updated_at, expires_at, next_attempt_at)"
+    " created_at, updated_at, expires_at, next_attempt_at, webhook)"
     " SELECT id, type, 'pending', chain, user_id, params::json, 1,"
-    " created_at, updated_at, expires_at, created_at"
+    " created_at, updated_at, expires_at, created_at, webhook"
     " FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[],"
-    " $5::text[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[])"
+    " $5::text[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[],"
+    " $9::text[])"
     " AS new (id, type, chain, user_id, params, created_at, updated_at,"
-    " expires_at)"
-    " WHERE statement_timestamp() < $9::timestamptz"
+    " expires_at, webhook)"
+    " WHERE statement_timestamp() < $10::timestamptz"
     " ON CONFLICT (id) DO NOTHING)"
-    " SELECT statement_timestamp() < $9::timestamptz",
+    " SELECT statement_timestamp() < $10::timestamptz",
 
     NGX_HTTP_INTENT_STORE_NEW_COLUMNS + 1,
 
@@ -125,7 +127,8 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_insert = {
       NGX_HTTP_INTENT_PG_TEXT_ARRAY, NGX_HTTP_INTENT_PG_TEXT_ARRAY,
       NGX_HTTP_INTENT_PG_TEXT_ARRAY, NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY,
       NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY,
-      NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY, NGX_HTTP_INTENT_PG_TIMESTAMPTZ }
+      NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY, NGX_HTTP_INTENT_PG_TEXT_ARRAY,
+      NGX_HTTP_INTENT_PG_TIMESTAMPTZ }
 };
 
 
@@ -145,22 +148,23 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_admit = {
     "WITH new AS MATERIALIZED ("
     "SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[],"
     " $5::text[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[],"
-    " $9::text[], $10::text[], $11::bytea[], $12::bytea[], $13::bytea[],"
-    " $14::text[]) WITH ORDINALITY"
+    " $9::text[], $10::text[], $11::text[], $12::bytea[], $13::bytea[],"
+    " $14::bytea[], $15::text[]) WITH ORDINALITY"
     " AS u (id, type, chain, user_id, params, created_at, updated_at,"
-    " expires_at, scope, key, fingerprint, digest, signature, nonce, number)"
+    " expires_at, webhook, scope, key, fingerprint, digest, signature, nonce,"
+    " number)"
     "), kept AS ("
     "INSERT INTO intents (id, type, status, chain, user_id, params, version,"
-    " created_at, updated_at, expires_at, next_attempt_at,"
+    " created_at, updated_at, expires_at, next_attempt_at, webhook,"
     " idempotency_scope, idempotency_key, fingerprint, digest, signature,"
     " nonce)"
     " SELECT id, type, 'pending', chain, user_id, params::json, 1,"
-    " created_at, updated_at, expires_at, created_at,"
+    " created_at, updated_at, expires_at, created_at, webhook,"
     " scope, key, fingerprint, digest, signature, nonce::numeric"
-    " FROM new WHERE statement_timestamp() < $15::timestamptz"
+    " FROM new WHERE statement_timestamp() < $16::timestamptz"
     " ORDER BY key, scope, digest, id"
     " ON CONFLICT DO NOTHING RETURNING id)"
-    " SELECT NULL::int8, statement_timestamp() < $15::timestamptz"
+    " SELECT NULL::int8, statement_timestamp() < $16::timestamptz"
     " UNION ALL"
     " SELECT number, true FROM new WHERE id NOT IN (SELECT id FROM kept)",
 
@@ -171,7 +175,8 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_admit = {
       NGX_HTTP_INTENT_PG_TEXT_ARRAY, NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY,
       NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY,
       NGX_HTTP_INTENT_PG_TIMESTAMPTZ_ARRAY, NGX_HTTP_INTENT_PG_TEXT_ARRAY,
-      NGX_HTTP_INTENT_PG_TEXT_ARRAY, NGX_HTTP_INTENT_PG_BYTEA_ARRAY,
+      NGX_HTTP_INTENT_PG_TEXT_ARRAY, NGX_HTTP_INTENT_PG_TEXT_ARRAY,
+      NGX_HTTP_INTENT_PG_BYTEA_ARRAY,
       NGX_HTTP_INTENT_PG_BYTEA_ARRAY, NGX_HTTP_INTENT_PG_BYTEA_ARRAY,
       NGX_HTTP_INTENT_PG_TEXT_ARRAY, NGX_HTTP_INTENT_PG_TIMESTAMPTZ }
 };
@@ -631,6 +636,13 @@ ngx_http_intent_store_batch_row(ngx_http_intent_pg_array_t *a,
           : ngx_http_intent_pg_array_time(
                                    &a[NGX_HTTP_INTENT_STORE_NEW_EXPIRES_AT],
                                    in->expires_at);
+
+    rc |= in->webhook.len == 0
+          ? ngx_http_intent_pg_array_null(
+                                     &a[NGX_HTTP_INTENT_STORE_NEW_WEBHOOK])
+          : ngx_http_intent_pg_array_bytes(
+                                     &a[NGX_HTTP_INTENT_STORE_NEW_WEBHOOK],
+                                     in->webhook.data, in->webhook.len);
 
     return rc == NGX_OK ? NGX_OK : NGX_ERROR;
 }

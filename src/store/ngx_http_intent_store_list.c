@@ -25,7 +25,7 @@ static ngx_http_intent_store_listing_t *ngx_http_intent_store_list_create(
 static ngx_int_t ngx_http_intent_store_list_build(
     ngx_http_intent_store_listing_t *ls, ngx_http_intent_list_t *list);
 static ngx_int_t ngx_http_intent_store_list_statuses(
-    ngx_http_intent_store_listing_t *ls, ngx_uint_t statuses);
+    ngx_http_intent_store_listing_t *ls, ngx_http_intent_list_t *list);
 static ngx_int_t ngx_http_intent_store_newer_build(
     ngx_http_intent_store_listing_t *ls, ngx_http_intent_known_t *known,
     ngx_uint_t n);
@@ -53,21 +53,44 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_list_any = {
  * depend on how many there are of others.
  */
 
+#define NGX_HTTP_INTENT_STORE_FIRST                                           \
+    " FROM unnest($4::text[]) AS s (wanted)"                                  \
+    " CROSS JOIN LATERAL ("                                                   \
+        "SELECT * FROM intents"                                               \
+        " WHERE user_id = $1 AND status = wanted AND id < $2"                 \
+        " ORDER BY id DESC LIMIT $3"                                          \
+    ") AS i"
+
 static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_list_some = {
     "intent_list_status",
 
     "SELECT " NGX_HTTP_INTENT_STORE_COLUMNS
-    " FROM unnest($4::text[]) AS s (wanted)"
-    " CROSS JOIN LATERAL ("
-        "SELECT * FROM intents"
-        " WHERE user_id = $1 AND status = wanted AND id < $2"
-        " ORDER BY id DESC LIMIT $3"
-    ") AS i ORDER BY id DESC LIMIT $3",
+    NGX_HTTP_INTENT_STORE_FIRST " ORDER BY id DESC LIMIT $3",
 
     4,
 
     { NGX_HTTP_INTENT_PG_TEXT, NGX_HTTP_INTENT_PG_UUID,
       NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_TEXT_ARRAY }
+};
+
+
+/*
+ * No index has a user's by the time of their change: most of what has changed
+ * of late was made of late, too.
+ */
+
+static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_list_since = {
+    "intent_list_since",
+
+    "SELECT " NGX_HTTP_INTENT_STORE_COLUMNS
+    NGX_HTTP_INTENT_STORE_FIRST " WHERE updated_at >= $5"
+    " ORDER BY id DESC LIMIT $3",
+
+    5,
+
+    { NGX_HTTP_INTENT_PG_TEXT, NGX_HTTP_INTENT_PG_UUID,
+      NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_TEXT_ARRAY,
+      NGX_HTTP_INTENT_PG_TIMESTAMPTZ }
 };
 
 
@@ -179,13 +202,13 @@ ngx_http_intent_store_list_build(ngx_http_intent_store_listing_t *ls,
     ls->read.query.stmt = &ngx_http_intent_store_list_any;
 
     return list->statuses
-           ? ngx_http_intent_store_list_statuses(ls, list->statuses) : NGX_OK;
+           ? ngx_http_intent_store_list_statuses(ls, list) : NGX_OK;
 }
 
 
 static ngx_int_t
 ngx_http_intent_store_list_statuses(ngx_http_intent_store_listing_t *ls,
-    ngx_uint_t statuses)
+    ngx_http_intent_list_t *list)
 {
     ngx_str_t                   *name;
     ngx_uint_t                   i;
@@ -200,7 +223,7 @@ ngx_http_intent_store_list_statuses(ngx_http_intent_store_listing_t *ls,
 
     for (i = 0; i < NGX_HTTP_INTENT_STATUSES; i++) {
 
-        if (!(statuses & ((ngx_uint_t) 1 << i))) {
+        if (!(list->statuses & ((ngx_uint_t) 1 << i))) {
             continue;
         }
 
@@ -217,7 +240,14 @@ ngx_http_intent_store_list_statuses(ngx_http_intent_store_listing_t *ls,
 
     ls->read.query.stmt = &ngx_http_intent_store_list_some;
 
-    return NGX_OK;
+    if (list->since == 0) {
+        return NGX_OK;
+    }
+
+    ls->read.query.stmt = &ngx_http_intent_store_list_since;
+
+    return ngx_http_intent_pg_param_time(&ls->read.query, 4, ls->pool,
+                                         list->since);
 }
 
 

@@ -69,7 +69,8 @@ static ngx_str_t  ngx_http_intent_store_operations[] = {
     ngx_string("operation=\"lane\""),
     ngx_string("operation=\"claim\""),
     ngx_string("operation=\"save\""),
-    ngx_string("operation=\"receipt\"")
+    ngx_string("operation=\"receipt\""),
+    ngx_string("operation=\"webhook\"")
 };
 
 
@@ -360,6 +361,10 @@ ngx_http_intent_store_postgres(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (smcf->pg.conninfos) {
         return "is duplicate";
+    }
+
+    if (ngx_http_intent_conf_unique(cf, 2) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     value = cf->args->elts;

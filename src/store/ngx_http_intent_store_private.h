@@ -41,6 +41,7 @@ typedef enum {
     NGX_HTTP_INTENT_STORE_CLAIM,
     NGX_HTTP_INTENT_STORE_SAVE,
     NGX_HTTP_INTENT_STORE_RECEIPT,
+    NGX_HTTP_INTENT_STORE_WEBHOOKS,
     NGX_HTTP_INTENT_STORE_OPERATIONS
 } ngx_http_intent_store_operation_e;
 
@@ -149,6 +150,41 @@ void ngx_http_intent_store_task_done(ngx_http_intent_store_task_t *task,
 extern ngx_http_intent_store_task_t  ngx_http_intent_store_expire;
 /* finished ones that are old: ngx_http_intent_store_retention.c */
 extern ngx_http_intent_store_task_t  ngx_http_intent_store_retention;
+/* what no webhook was told for weeks: ngx_http_intent_store_webhook.c */
+extern ngx_http_intent_store_task_t  ngx_http_intent_store_untold;
+
+
+/* ---- locks of the fleet: ngx_http_intent_store_lock.c ---- */
+
+/*
+ * An advisory lock on the executor session, for what one worker of the fleet
+ * does: asked for at the start and every two seconds or so from then on, lost
+ * with the session.  handler is told of both, and of nothing once it has
+ * released it.
+ */
+typedef struct {
+    int64_t                          key;
+    void                           (*handler)(void *data, ngx_uint_t held);
+    void                            *data;
+
+    /* private */
+    ngx_uint_t                       step;
+    ngx_uint_t                       draining;
+    ngx_http_intent_pg_t            *pg;
+    u_char                           param[8];
+    ngx_event_t                      timer;
+    ngx_connection_t                 dumb;      /* the event's own data */
+    ngx_http_intent_pg_query_t       query;
+} ngx_http_intent_store_lock_t;
+
+/* of a text: the same number on any host */
+int64_t ngx_http_intent_store_lock_key(u_char *text, size_t len);
+
+/* in init_process; key, handler and data are set, all else zeroed */
+ngx_int_t ngx_http_intent_store_lock_init(ngx_http_intent_store_lock_t *lock);
+
+/* gives it up, for good: this worker drains */
+void ngx_http_intent_store_lock_release(ngx_http_intent_store_lock_t *lock);
 
 
 /* ---- reads that wait for a session: ngx_http_intent_store_read.c ---- */
@@ -182,9 +218,10 @@ void ngx_http_intent_store_read_wake(void);
 #define NGX_HTTP_INTENT_STORE_COLUMNS                                         \
     "id, type, status, chain, user_id, params::text, attempts, tx_hash, "     \
     "block_number, confirmations, gas_used, gas_cost::text, error, "          \
-    "version, created_at, updated_at, expires_at, signature, nonce::text"
+    "version, created_at, updated_at, expires_at, signature, nonce::text, "   \
+    "webhook"
 
-#define NGX_HTTP_INTENT_STORE_NCOLUMNS  19
+#define NGX_HTTP_INTENT_STORE_NCOLUMNS  20
 
 /*
  * Fills *in from a row whose first columns are those, strings from pool.

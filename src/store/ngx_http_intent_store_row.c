@@ -28,7 +28,8 @@ typedef enum {
     NGX_HTTP_INTENT_STORE_UPDATED_AT,
     NGX_HTTP_INTENT_STORE_EXPIRES_AT,
     NGX_HTTP_INTENT_STORE_SIGNATURE,
-    NGX_HTTP_INTENT_STORE_NONCE
+    NGX_HTTP_INTENT_STORE_NONCE,
+    NGX_HTTP_INTENT_STORE_WEBHOOK
 } ngx_http_intent_store_column_e;
 
 
@@ -100,6 +101,9 @@ ngx_http_intent_store_row_strings(PGresult *res, int row, ngx_pool_t *pool,
            != NGX_OK
         || ngx_http_intent_store_row_text(res, row,
                NGX_HTTP_INTENT_STORE_NONCE, pool, &in->nonce)
+           != NGX_OK
+        || ngx_http_intent_store_row_text(res, row,
+               NGX_HTTP_INTENT_STORE_WEBHOOK, pool, &in->webhook)
            != NGX_OK)
     {
         return NGX_ERROR;

@@ -223,7 +223,97 @@ static const char  *ngx_http_intent_store_migrations[] = {
     "    ON intent_transactions (created_at)"
     "    WHERE intent_id IS NULL AND state IN ('mined', 'dropped');"
 
-    NGX_HTTP_INTENT_STORE_MIGRATED(3)
+    NGX_HTTP_INTENT_STORE_MIGRATED(3),
+
+    /*
+     * Webhooks.  What is to be told of an intent is written with the change
+     * itself, whoever makes it: hence the triggers, whose conditions cost an
+     * intent without a webhook next to nothing.  A row has all that a message
+     * is made of, so that it needs no intent any more.
+     *
+     * Who deletes an intent that has not ended (a revocation) does not leave
+     * those who were told of it waiting.
+     */
+
+    NGX_HTTP_INTENT_STORE_IN_USE
+
+    "ALTER TABLE intents ADD COLUMN IF NOT EXISTS webhook text;"
+
+    "CREATE TABLE intent_webhooks ("
+    "    intent_id        uuid NOT NULL,"
+    "    version          int NOT NULL,"
+    "    webhook          text NOT NULL,"
+    "    type             text NOT NULL,"
+    "    status           text NOT NULL,"
+    "    chain            text NOT NULL,"
+    "    user_id          text,"
+    "    params           json NOT NULL,"
+    "    attempts         int NOT NULL,"
+    "    tx_hash          bytea,"
+    "    block_number     bigint,"
+    "    confirmations    int NOT NULL,"
+    "    gas_used         bigint,"
+    "    gas_cost         numeric,"
+    "    error            text,"
+    "    created_at       timestamptz NOT NULL,"
+    "    updated_at       timestamptz NOT NULL,"
+    "    expires_at       timestamptz,"
+    /* of the delivery: how often it has failed, when it is tried next */
+    "    failures         int NOT NULL DEFAULT 0,"
+    "    next_attempt_at  timestamptz NOT NULL DEFAULT clock_timestamp(),"
+    "    queued_at        timestamptz NOT NULL DEFAULT clock_timestamp(),"
+    "    PRIMARY KEY (intent_id, version)"
+    ") WITH ("
+    "    autovacuum_vacuum_scale_factor = 0.02,"
+    "    autovacuum_vacuum_threshold = 1000,"
+    "    autovacuum_analyze_scale_factor = 0.05,"
+    "    autovacuum_vacuum_cost_delay = 1"
+    ");"
+
+    "CREATE INDEX intent_webhooks_next"
+    "    ON intent_webhooks (webhook, next_attempt_at);"
+
+    "CREATE FUNCTION intent_webhook_queue() RETURNS trigger"
+    " LANGUAGE plpgsql SET search_path FROM CURRENT AS $body$"
+    " BEGIN"
+    "    IF TG_OP = 'DELETE' THEN"
+    "        NEW := OLD;"
+    "        NEW.status := 'cancelled';"
+    "        NEW.version := OLD.version + 1;"
+    "        NEW.error := 'the intent was revoked';"
+    "        NEW.updated_at := now();"
+    "    END IF;"
+    "    INSERT INTO intent_webhooks (intent_id, version, webhook, type,"
+    "        status, chain, user_id, params, attempts, tx_hash, block_number,"
+    "        confirmations, gas_used, gas_cost, error, created_at,"
+    "        updated_at, expires_at)"
+    "    VALUES (NEW.id, NEW.version, NEW.webhook, NEW.type, NEW.status,"
+    "        NEW.chain, NEW.user_id, NEW.params, NEW.attempts, NEW.tx_hash,"
+    "        NEW.block_number, NEW.confirmations, NEW.gas_used,"
+    "        NEW.gas_cost, NEW.error, NEW.created_at, NEW.updated_at,"
+    "        NEW.expires_at)"
+    /* who forgets the version, with psql, shall be told of all the same */
+    "    ON CONFLICT (intent_id, version) DO UPDATE"
+    "    SET status = EXCLUDED.status, error = EXCLUDED.error,"
+    "        updated_at = EXCLUDED.updated_at;"
+    "    RETURN NULL;"
+    " END $body$;"
+
+    "CREATE TRIGGER intents_webhook_insert AFTER INSERT ON intents"
+    "    FOR EACH ROW WHEN (NEW.webhook IS NOT NULL)"
+    "    EXECUTE FUNCTION intent_webhook_queue();"
+
+    "CREATE TRIGGER intents_webhook_update AFTER UPDATE ON intents"
+    "    FOR EACH ROW WHEN (NEW.webhook IS NOT NULL"
+    "        AND (NEW.version <> OLD.version OR NEW.status <> OLD.status))"
+    "    EXECUTE FUNCTION intent_webhook_queue();"
+
+    "CREATE TRIGGER intents_webhook_delete AFTER DELETE ON intents"
+    "    FOR EACH ROW WHEN (OLD.webhook IS NOT NULL"
+    "        AND OLD.status IN ('pending', 'executing'))"
+    "    EXECUTE FUNCTION intent_webhook_queue();"
+
+    NGX_HTTP_INTENT_STORE_MIGRATED(4)
 };
 
 

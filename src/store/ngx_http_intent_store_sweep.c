@@ -12,7 +12,7 @@
 
 
 #define NGX_HTTP_INTENT_STORE_SWEEP_RETRY  2000     /* ms, more or less */
-#define NGX_HTTP_INTENT_STORE_SWEEP_TASKS  2
+#define NGX_HTTP_INTENT_STORE_SWEEP_TASKS  3
 
 
 typedef enum {
@@ -88,6 +88,7 @@ ngx_http_intent_store_sweep_init(ngx_http_intent_store_worker_t *w)
     sw->timer.cancelable = 1;
 
     ngx_http_intent_store_sweep_task(&ngx_http_intent_store_expire);
+    ngx_http_intent_store_sweep_task(&ngx_http_intent_store_untold);
 
     if (w->conf->retention) {
         ngx_http_intent_store_sweep_task(&ngx_http_intent_store_retention);

@@ -1,0 +1,439 @@
+
+/*
+ * Snapshots: what a client that begins to watch its user's intents is told of
+ * what was before: those that are unfinished, and, to who comes back, those
+ * that were finished meanwhile.
+ *
+ * It is told as the client takes it, while changes are told at once: an intent
+ * that has changed since the client came is left out.
+ */
+
+
+#include "ngx_http_intent_push_private.h"
+#include "ngx_http_intent_store.h"
+
+
+#define NGX_HTTP_INTENT_PUSH_FINISHED     512     /* intents, of each status */
+#define NGX_HTTP_INTENT_PUSH_RETRY        1000    /* ms */
+#define NGX_HTTP_INTENT_PUSH_SINCE_POOL   4096
+
+/*
+ * What a change's time may be behind that of one told before it: clocks of
+ * hosts differ, and a commit may wait
+ */
+#define NGX_HTTP_INTENT_PUSH_BEFORE       10000   /* ms */
+
+
+struct ngx_http_intent_push_snapshot_s {
+    ngx_queue_t                        queue;      /* of the topic */
+    ngx_http_intent_push_topic_t      *topic;
+    ngx_http_intent_push_client_t     *client;     /* NULL: has gone, while
+                                                      a read is under way */
+    ngx_queue_t                       *at;         /* the next entry; NULL: the
+                                                      topic is not read yet */
+    ngx_uint_t                         serial;     /* of the topic, then */
+    int64_t                            began;
+
+    int64_t                            since;      /* 0: of no interest */
+    ngx_pool_t                        *pool;       /* of finished ones */
+    ngx_array_t                       *finished;   /* newest first; NULL: not
+                                                      read yet */
+    ngx_uint_t                         left;       /* of these */
+    ngx_event_t                        event;
+    unsigned                           reading:1;
+    unsigned                           complete:1;
+};
+
+
+static void ngx_http_intent_push_snapshot_handler(ngx_event_t *ev);
+static ngx_int_t ngx_http_intent_push_snapshot_next(
+    ngx_http_intent_push_snapshot_t *sn);
+static void ngx_http_intent_push_snapshot_entry(
+    ngx_http_intent_push_snapshot_t *sn);
+static void ngx_http_intent_push_snapshot_finished(
+    ngx_http_intent_push_snapshot_t *sn);
+static ngx_uint_t ngx_http_intent_push_by_id(
+    ngx_http_intent_push_client_t *client, ngx_str_t *id);
+static void ngx_http_intent_push_since(ngx_http_intent_push_snapshot_t *sn);
+static void ngx_http_intent_push_since_handler(void *data, ngx_int_t rc,
+    ngx_array_t *intents);
+static void ngx_http_intent_push_snapshot_free(
+    ngx_http_intent_push_snapshot_t *sn);
+
+
+ngx_int_t
+ngx_http_intent_push_snapshot(ngx_http_intent_push_subscription_t *sub,
+    int64_t since)
+{
+    ngx_http_intent_push_topic_t     *topic;
+    ngx_http_intent_push_snapshot_t  *sn;
+
+    topic = sub->topic;
+
+    sn = ngx_calloc(sizeof(ngx_http_intent_push_snapshot_t),
+                    ngx_http_intent_push_hub->log);
+    if (sn == NULL) {
+        return NGX_ERROR;
+    }
+
+    sn->topic = topic;
+    sn->client = sub->client;
+    sn->serial = sub->serial;
+    sn->since = (since == NGX_HTTP_INTENT_PUSH_ANEW) ? 0 : since;
+    sn->began = ngx_http_intent_now();
+    sn->complete = 1;
+
+    sn->event.handler = ngx_http_intent_push_snapshot_handler;
+    sn->event.data = &ngx_http_intent_push_hub->dumb;
+    sn->event.log = ngx_http_intent_push_hub->log;
+    sn->event.cancelable = 1;
+
+    sub->client->snapshot = sn;
+    ngx_queue_insert_tail(&topic->entries->snapshots, &sn->queue);
+
+    if (topic->live) {
+        sn->at = ngx_queue_head(&topic->entries->queue);
+    }
+
+    if (sn->since) {
+        ngx_http_intent_push_since(sn);
+    }
+
+    if (topic->live) {
+        ngx_post_event(&sn->event, &ngx_posted_events);
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_intent_push_snapshot_end(ngx_http_intent_push_client_t *client)
+{
+    ngx_http_intent_push_snapshot_t  *sn;
+
+    sn = client->snapshot;
+
+    if (sn == NULL) {
+        return;
+    }
+
+    client->snapshot = NULL;
+
+    ngx_queue_remove(&sn->queue);
+    sn->client = NULL;
+
+    if (sn->event.timer_set) {
+        ngx_del_timer(&sn->event);
+    }
+
+    if (sn->event.posted) {
+        ngx_delete_posted_event(&sn->event);
+    }
+
+    if (!sn->reading) {
+        ngx_http_intent_push_snapshot_free(sn);
+    }
+}
+
+
+void
+ngx_http_intent_push_snapshots_go(ngx_http_intent_push_topic_t *topic)
+{
+    ngx_queue_t                      *q;
+    ngx_http_intent_push_snapshot_t  *sn;
+
+    for (q = ngx_queue_head(&topic->entries->snapshots);
+         q != ngx_queue_sentinel(&topic->entries->snapshots);
+         q = ngx_queue_next(q))
+    {
+        sn = ngx_queue_data(q, ngx_http_intent_push_snapshot_t, queue);
+
+        sn->at = ngx_queue_head(&topic->entries->queue);
+        ngx_post_event(&sn->event, &ngx_posted_events);
+    }
+}
+
+
+void
+ngx_http_intent_push_snapshots_skip(ngx_http_intent_push_entries_t *entries,
+    ngx_http_intent_push_entry_t *entry)
+{
+    ngx_queue_t                      *q;
+    ngx_http_intent_push_snapshot_t  *sn;
+
+    for (q = ngx_queue_head(&entries->snapshots);
+         q != ngx_queue_sentinel(&entries->snapshots);
+         q = ngx_queue_next(q))
+    {
+        sn = ngx_queue_data(q, ngx_http_intent_push_snapshot_t, queue);
+
+        if (sn->at == &entry->queue) {
+            sn->at = ngx_queue_next(sn->at);
+        }
+    }
+}
+
+
+void
+ngx_http_intent_push_more(ngx_http_intent_push_client_t *client)
+{
+    /* others come before, however fast this client reads */
+
+    if (client->snapshot) {
+        ngx_post_event(&client->snapshot->event, &ngx_posted_next_events);
+    }
+}
+
+
+/* a part of it, as much as the client and the others allow */
+
+static void
+ngx_http_intent_push_snapshot_handler(ngx_event_t *ev)
+{
+    int64_t                           began;
+    ngx_int_t                         rc;
+    ngx_uint_t                        complete;
+    ngx_http_intent_push_client_t    *client;
+    ngx_http_intent_push_snapshot_t  *sn;
+
+    sn = (ngx_http_intent_push_snapshot_t *)
+             ((u_char *) ev - offsetof(ngx_http_intent_push_snapshot_t, event));
+    client = sn->client;
+
+    if (ev->timedout) {
+        ev->timedout = 0;
+        ngx_http_intent_push_since(sn);
+    }
+
+    do {
+        if (!client->transport->ready(client)) {
+            return;
+        }
+
+        if (ngx_http_intent_push_enough()) {
+            ngx_post_event(ev, &ngx_posted_next_events);
+            return;
+        }
+
+        rc = ngx_http_intent_push_snapshot_next(sn);
+
+        /* what it was told may have made the client leave */
+
+    } while (rc == NGX_AGAIN && client->snapshot == sn);
+
+    if (rc != NGX_OK || client->snapshot != sn) {
+        return;
+    }
+
+    began = sn->began;
+    complete = sn->complete;
+
+    ngx_http_intent_push_snapshot_end(client);
+
+    if (client->transport->caught_up) {
+        client->transport->caught_up(client, began, complete);
+    }
+}
+
+
+/* NGX_AGAIN: there is more; NGX_BUSY: that is still being read */
+
+static ngx_int_t
+ngx_http_intent_push_snapshot_next(ngx_http_intent_push_snapshot_t *sn)
+{
+    if (sn->left) {
+        ngx_http_intent_push_snapshot_finished(sn);
+        return NGX_AGAIN;
+    }
+
+    if (sn->at == NULL) {
+        return NGX_BUSY;
+    }
+
+    if (sn->at != ngx_queue_sentinel(&sn->topic->entries->queue)) {
+        ngx_http_intent_push_snapshot_entry(sn);
+        return NGX_AGAIN;
+    }
+
+    return (sn->since && sn->finished == NULL) ? NGX_BUSY : NGX_OK;
+}
+
+
+static void
+ngx_http_intent_push_snapshot_entry(ngx_http_intent_push_snapshot_t *sn)
+{
+    ngx_http_intent_push_entry_t    *entry;
+    ngx_http_intent_push_message_t  *m;
+
+    entry = ngx_queue_data(sn->at, ngx_http_intent_push_entry_t, queue);
+    sn->at = ngx_queue_next(sn->at);
+    m = entry->message;
+
+    if (m == NULL || entry->serial > sn->serial
+        || ngx_http_intent_push_by_id(sn->client, &m->id))
+    {
+        return;
+    }
+
+    /* it is not the entry's any more where telling it forgets that */
+
+    ngx_http_intent_push_message_keep(m);
+    ngx_http_intent_push_tell(sn->client, m);
+    ngx_http_intent_push_message_free(m);
+}
+
+
+/* the first to be finished first */
+
+static void
+ngx_http_intent_push_snapshot_finished(ngx_http_intent_push_snapshot_t *sn)
+{
+    ngx_str_t                        json;
+    ngx_http_intent_t               *in;
+    ngx_http_intent_push_entry_t    *entry;
+    ngx_http_intent_push_message_t  *m;
+
+    in = sn->finished->elts;
+    in += --sn->left;
+
+    entry = ngx_http_intent_push_entry(sn->topic->entries, &in->id);
+
+    if ((entry && entry->serial > sn->serial)
+        || ngx_http_intent_push_by_id(sn->client, &in->id))
+    {
+        return;
+    }
+
+    json = ngx_http_intent_json(sn->pool, in);
+    m = json.data ? ngx_http_intent_push_message(&json, sn->pool->log) : NULL;
+
+    if (m == NULL) {
+        sn->complete = 0;
+        return;
+    }
+
+    ngx_http_intent_push_tell(sn->client, m);
+    ngx_http_intent_push_message_free(m);
+}
+
+
+/* by that the client is told of it */
+
+static ngx_uint_t
+ngx_http_intent_push_by_id(ngx_http_intent_push_client_t *client,
+    ngx_str_t *id)
+{
+    ngx_http_intent_push_topic_t  *topic;
+
+    topic = ngx_http_intent_push_find(id);
+
+    return topic && ngx_http_intent_push_subscription(client, topic) != NULL;
+}
+
+
+u_char *
+ngx_http_intent_push_caught_up(u_char *p, int64_t at, ngx_uint_t complete)
+{
+    p = ngx_cpymem(p, "\"since\":\"", sizeof("\"since\":\"") - 1);
+    p = ngx_http_intent_time(p, at);
+
+    return ngx_sprintf(p, "\",\"complete\":%s}", complete ? "true" : "false");
+}
+
+
+/* ---- what was finished meanwhile ---- */
+
+static void
+ngx_http_intent_push_since(ngx_http_intent_push_snapshot_t *sn)
+{
+    ngx_http_intent_list_t  list;
+
+    if (sn->pool == NULL) {
+        sn->pool = ngx_create_pool(NGX_HTTP_INTENT_PUSH_SINCE_POOL,
+                                   ngx_http_intent_push_hub->log);
+    }
+
+    ngx_memzero(&list, sizeof(ngx_http_intent_list_t));
+
+    list.user_id = sn->client->user;
+    list.limit = NGX_HTTP_INTENT_PUSH_FINISHED;
+    list.since = ngx_max(sn->since - NGX_HTTP_INTENT_PUSH_BEFORE, 1);
+    list.statuses = 1 << NGX_HTTP_INTENT_SUCCESS
+                    | 1 << NGX_HTTP_INTENT_FAILED
+                    | 1 << NGX_HTTP_INTENT_EXPIRED
+                    | 1 << NGX_HTTP_INTENT_CANCELLED;
+
+    if (sn->pool
+        && ngx_http_intent_store_list(&list, sn->pool,
+                                      ngx_http_intent_push_since_handler, sn)
+           == NGX_OK)
+    {
+        sn->reading = 1;
+        return;
+    }
+
+    ngx_add_timer(&sn->event, NGX_HTTP_INTENT_PUSH_RETRY);
+}
+
+
+static void
+ngx_http_intent_push_since_handler(void *data, ngx_int_t rc,
+    ngx_array_t *intents)
+{
+    ngx_http_intent_push_snapshot_t *sn = data;
+
+    ngx_uint_t                      i;
+    ngx_http_intent_t              *in;
+    ngx_http_intent_push_topic_t   *topic;
+    ngx_http_intent_push_client_t  *client;
+
+    sn->reading = 0;
+    client = sn->client;
+
+    if (client == NULL) {
+        ngx_http_intent_push_snapshot_free(sn);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_destroy_pool(sn->pool);
+        sn->pool = NULL;
+
+        ngx_add_timer(&sn->event, NGX_HTTP_INTENT_PUSH_RETRY);
+
+        if (client->transport->failed) {
+            client->transport->failed(client);
+        }
+
+        return;
+    }
+
+    sn->finished = intents;
+    sn->left = intents->nelts;
+    sn->complete = (intents->nelts < NGX_HTTP_INTENT_PUSH_FINISHED);
+
+    /* the news among them are for all, and on their way from Redis */
+
+    topic = sn->topic;
+    in = intents->elts;
+
+    for (i = intents->nelts; i > 0 && client->snapshot == sn; i--) {
+        if (ngx_http_intent_push_is_news(topic, &in[i - 1])) {
+            (void) ngx_http_intent_push_tell_row(topic, sn->pool, &in[i - 1]);
+        }
+    }
+
+    ngx_http_intent_push_more(client);
+}
+
+
+static void
+ngx_http_intent_push_snapshot_free(ngx_http_intent_push_snapshot_t *sn)
+{
+    if (sn->pool) {
+        ngx_destroy_pool(sn->pool);
+    }
+
+    ngx_free(sn);
+}
