@@ -764,3 +764,10 @@ qr/\[warn\] .*intent_chain "dev" has no "eip712_domain".* write "eip712_domain '
 --- response_body_like: intent_lane_in_flight
 --- no_error_log
 [warn]
+
+
+=== TEST 88: each parameter of retry is given once
+--- with
+        retry  backoff=1s backoff=2s;
+--- emerg
+duplicate parameter "backoff=" of "retry"

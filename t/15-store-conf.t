@@ -470,3 +470,37 @@ invalid time "1000y" in "intent_retention"
     intent_retention  7d;
 --- emerg
 "intent_retention" is for what is kept in Postgres, add "intent_postgres" to the http block
+
+
+=== TEST 62: each of Postgres' parameters is given once
+--- postgres: connections=1 timeout=1s connections=2
+--- emerg
+duplicate parameter "connections=" of "intent_postgres"
+
+
+=== TEST 63: also where both say the same
+--- postgres: schema=off schema=off
+--- emerg
+duplicate parameter "schema=" of "intent_postgres"
+
+
+=== TEST 64: and of Redis'
+--- redis: ttl=30s db=1 ttl=40s
+--- emerg
+duplicate parameter "ttl=" of "intent_redis"
+--- never
+40s
+
+
+=== TEST 65: libpq would take the last of two
+--- intent_postgres
+"host=127.0.0.1 password='it\\'s host=hunter2' port=5432 user=intents host = 127.0.0.2"
+--- emerg
+duplicate parameter "host=" in the conninfo of "intent_postgres"
+--- never
+hunter2
+
+
+=== TEST 66: a name in a value is none
+--- intent_postgres
+"host=127.0.0.1 port=$TEST_NGINX_POSTGRES_PORT dbname=intents user=intents application_name='host=a port=b user= \\' dbname=c'"

@@ -7,6 +7,7 @@ use warnings;
 use lib 't/lib';
 use IntentTest qw(wait_for);
 use Test::More;
+use Time::HiRes qw(time);
 
 my $t = IntentTest->new(
     workers => 2,
@@ -65,6 +66,19 @@ wait_health('up', 'Redis is back');
 
 # --- the node ------------------------------------------------------------------------
 
+# one that hangs is known long before the proxy's 60 s are over
+
+$t->pause('anvil');
+my $from = time;
+$t->submit('transfer', { recipient => $t->fresh_address, amount => '1' });
+$r = wait_health('down', 'a node that hangs is no node', 15);
+cmp_ok(time - $from, '<', 12, sprintf 'which is known after %.1f s', time - $from);
+ok($r->{json}{chains}[0]{rpc}[0]{slow}, 'it is slow');
+is($r->{json}{chains}[0]{rpc}[0]{breaker}, 'closed', 'for its breaker is closed yet');
+is_deeply($r->{json}{down}, [ 'rpc /_rpc/dev of chain dev' ], 'and it is named');
+$t->resume('anvil');
+wait_health('up', 'it answers again');
+
 $t->kill('anvil');
 $t->submit('transfer', { recipient => $t->fresh_address, amount => '1' });
 $r = wait_health('down', 'without a node it is down');
@@ -103,6 +117,9 @@ ok(eval { wait_for(sub { $t->metric('intent_signer_balance_low') == 0 }, 20, 'en
    'enough again') or diag($@);
 
 # --- what it costs ----------------------------------------------------------------------------
+
+wait_for(sub { !$t->psql(q(SELECT count(*) FROM intents WHERE status IN ('pending', 'executing'))) },
+         60, 'what came while something was away to be done');
 
 my $used = $t->metric('intent_gas_used_total', type => 'transfer', chain => 'dev');
 my $intent = $t->post_intent('transfer', { recipient => $t->fresh_address, amount => '1' });

@@ -106,10 +106,10 @@ sub sweepers { scalar grep { /intent sweeper: this worker is it$/ }
     $t->psql('create index intents_user_id_id on intents (user_id, id) where user_id is not null');
 
     $t->nginx_start;
-    wait_for(sub { my $v = $t->psql('select max(version) from intent_schema'); $v == 3 }, 20,
+    wait_for(sub { my $v = $t->psql('select max(version) from intent_schema'); $v == 4 }, 20,
              'the schema');
-    is(join(' ', $t->psql('select version from intent_schema order by 1')), '1 2 3',
-       'version 1 became 2, then 3');
+    is(join(' ', $t->psql('select version from intent_schema order by 1')), '1 2 3 4',
+       'version 1 became 2, then 3, then 4');
 
     wait_for(sub { $t->psql("select count(*) from intents where user_id = 'alice'") == 2 }, 20,
              'retention');

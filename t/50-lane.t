@@ -120,10 +120,15 @@ subtest 'transactions that the node forgets' => sub {
 
     $t->rpc('anvil_dropTransaction', $executing[0]{txHash});
     $t->rpc('anvil_dropTransaction', $executing[1]{txHash});
+    my $begin = time;
 
     wait_for(sub { $t->mine;
                    $t->get_intent($intents[2]{intentId})->{status} eq 'success' },
              60, 'the forgotten ones to be sent again');
+
+    # and not only when nothing was heard of them for long, which is 15 s
+
+    cmp_ok(time - $begin, '<', 12, 'soon');
 
     for my $i (0 .. 2) {
         my $intent = $t->wait_intent($intents[$i]{intentId}, 'success');

@@ -66,6 +66,20 @@ my ($worst) = sort { $b <=> $a } @took[1 .. 5];
 cmp_ok($worst, '<', $block + 3 * $poll + 1, sprintf 'neither delays execution (%s s)',
        join ' ', map { sprintf '%.2f', $_ } @took);
 
+# what the work itself asked of them, whatever the machine was busy with: a poll
+# each at the most, and nothing that an intent waits for
+
+for my $node ($two, $three) {
+    my $asked = $node->told->{counts}{methods};
+    my %of = map { $_ => $asked->{$_} // 0 }
+             qw(eth_getBalance eth_estimateGas eth_sendRawTransaction eth_getTransactionReceipt);
+
+    ok($of{eth_getBalance} <= 1 && $of{eth_estimateGas} + $of{eth_sendRawTransaction}
+                                   + $of{eth_getTransactionReceipt} <= 1,
+       "$node->{name} was polled once at the most, and then left")
+        or diag join ', ', map { "$_: $of{$_}" } sort keys %of;
+}
+
 wait_breaker($two, 2, 'the one that lags is left');
 wait_breaker($three, 2, 'the one that answers 500 is left');
 is(breaker($one), 0, 'the good one is used');
@@ -149,6 +163,44 @@ for my $what (sort keys %nonsense) {
         wait_breaker($node, 0, 'and is used again, when it is well', 60);
     };
 }
+
+# --- one that hangs: it takes connections, and answers nothing ---------------------
+
+subtest 'a node that hangs' => sub {
+    wait_for(sub { !grep { breaker($_) } @nodes }, 60, 'all to be well');
+
+    my $node = used();
+    my $slow = sub {
+        my ($rpc) = grep { $_->{rpc} eq "/_rpc/$node->{name}" }
+                    @{ $t->get('/health')->{json}{chains}[0]{rpc} };
+        return $rpc;
+    };
+
+    ok(!$slow->()->{slow}, 'is not slow before');
+
+    kill 'STOP', $node->{pid};
+
+    my $from = time;
+    my $intent = $t->post_intent('transfer', { recipient => $t->fresh_address, amount => '1' });
+    my $told;
+
+    ok(eval { wait_for(sub { $told = $slow->(); $told->{slow} }, 10, 'slow') },
+       sprintf 'is told to be slow (after %.1f s)', time - $from) or diag $@;
+    is($told->{breaker}, 'closed', 'before its breaker opens');
+
+    $t->wait_intent($intent->{intentId}, 'success', 30);
+    cmp_ok(time - $from, '<', 3 + $block + 3 * $poll + 2,
+           sprintf 'the work goes on with another one (after %.1f s)', time - $from);
+
+    cmp_ok(best(2), '<', $block + 3 * $poll + 1, 'and is not held up then');
+    is($t->get('/health')->{json}{status}, 'degraded', 'health says what it is');
+
+    kill 'CONT', $node->{pid};
+
+    ok(eval { wait_for(sub { !$slow->()->{slow} }, 30, 'not slow') }, 'it answers again')
+        or diag $@;
+    wait_breaker($node, 0, 'and is used again', 60);
+};
 
 # --- what is no fault ---------------------------------------------------------------
 

@@ -136,7 +136,8 @@ subtest 'the opening handshake' => sub {
     {
         my ($name, $status, $header) = @$_;
         (undef, $head) = handshake($stream, $header);
-        like($head, qr{^HTTP/1\.1 $status }, "$name: $status");
+        like($head, qr{^HTTP/1\.1 $status @{[ $status == 426 ? 'Upgrade Required' : 'Bad Request' ]}\r?$}m,
+             "$name: $status, in words");
         like($head, qr{^Content-Type: application/problem\+json\r?$}m, "$name: a problem document");
         like($head, qr/^Sec-WebSocket-Version: 13\r?$/m, "$name: which version it is")
             if $status == 426;

@@ -139,7 +139,8 @@ subtest "a user's intents" => sub {
     my $mine = submit('alice')->{intentId};
     my $other = submit('bob')->{intentId};
     more($c, sub { $_[0] =~ /"intentId":"$mine"/ }, 10, 'a new one');
-    like($c->{in}, qr/^id: $mine:1\nevent: intentUpdate\ndata: /m, 'an id of both');
+    like($c->{in}, qr/^retry: 1500\nid: \d{13}\n\n/m, 'an id for who comes back before anything is told');
+    like($c->{in}, qr/^id: \d{13}:$mine:1\nevent: intentUpdate\ndata: /m, 'an id of a time and both');
     mined($_) for $before, $mine, $other;
     more($c, sub { my $in = $_[0]; 2 == grep { $in =~ /"intentId":"$_"[^\n]*"success"/ } $before, $mine }, 10, 'success');
     unlike($c->{in}, qr/$other/, "nobody else's");

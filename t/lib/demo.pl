@@ -7,6 +7,7 @@ use warnings;
 use lib 't/lib';
 use IntentTest;
 use JSON::PP;
+use Page;
 use POSIX qw(strftime);
 use Time::HiRes qw(sleep time);
 
@@ -171,17 +172,41 @@ my $types = <<"END";
         }
 END
 
-$t->write_conf(types => $t->default_types . "\n$types");
-$t->nginx_start;
-
 my $recipient = $t->fresh_address;
 my $amount = '1500000000000000000';
+
+my %transfer = (recipient => $recipient, amount => $amount);
+my %swap = (tokenIn => $gold, tokenOut => $silver, amountIn => '10.5', minAmountOut => '20',
+            recipient => $recipient);
+my %stake = (amount => '2.25', referral => 'demo');
+
+$t->write_conf(
+    types  => $t->default_types . "\n$types",
+    http   => 'intent_limit_zone $binary_remote_addr zone=submit:1m rate=100r/1m;',
+    api    => 'intent_limit zone=submit;',
+    server => Page::server($t, examples => {
+        transfer => \%transfer, swap => \%swap, stake => \%stake }),
+);
+$t->nginx_start;
+
+# The page, and what it needs beside the gateway itself
+
+sub page_answers {
+    my ($page, $client) = map { $t->get($_) } '/', '/socket.io/socket.io.js';
+
+    return 1 if $page->{content} =~ m{<title>Intent gateway</title>.*</html>}s
+                && $page->{headers}{'content-type'} =~ m{^text/html}
+                && $client->{content} =~ /socket\.io/i
+                && $client->{headers}{'content-type'} =~ m{^text/javascript};
+
+    say("the page: $page->{status}, the client of Socket.IO: $client->{status}");
+    return 0;
+}
 
 print "\n";
 say("transfer: 1.5 ETH to $recipient, who has ", ether($t->balance($recipient)));
 print "\n";
 
-my %transfer = (recipient => $recipient, amount => $amount);
 my $intent = carry_out('transfer', %transfer);
 my $good = $intent->{status} eq 'success'
            && $t->balance($recipient) == IntentTest::wei($amount);
@@ -191,8 +216,6 @@ print "\n";
 say("swap: 10.5 of the token $gold for at least 20 of $silver");
 print "\n";
 
-my %swap = (tokenIn => $gold, tokenOut => $silver, amountIn => '10.5', minAmountOut => '20',
-            recipient => $recipient);
 my $swap = carry_out('swap', %swap);
 
 $good &&= $swap->{status} eq 'success'
@@ -203,13 +226,14 @@ print "\n";
 say('stake: 2.25 ETH, the validator left to the contract');
 print "\n";
 
-my %stake = (amount => '2.25', referral => 'demo');
 my $stake = carry_out('stake', %stake);
 
 $good &&= $stake->{status} eq 'success'
           && $t->balance($staking) == IntentTest::wei('2250000000000000000');
 
 say('the contract has ', ether($t->balance($staking)), ' ETH');
+
+$good = page_answers() && $good;
 
 if (!$good) {
     say('that is not what was asked for; the error log:');
@@ -234,7 +258,9 @@ my ($body, $of_token, $of_swap, $too_much, $of_stake) = map { $json->encode($_) 
 
 print <<"END";
 
-The gateway runs until Ctrl-C. To play with:
+The gateway runs until Ctrl-C. In a browser: open @{[ bold($t->url('/')) ]}
+
+To play with:
 
   submit       curl -i -H 'Content-Type: application/json' -d '$body' $submit
   its status   curl $url

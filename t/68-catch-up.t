@@ -1,0 +1,252 @@
+# Who comes back is told what was finished while he was away: by WebSocket, Server-Sent
+# Events and Socket.IO; and who comes while nothing can be read is told so.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use IO::Select;
+use IO::Socket::INET;
+use IntentTest qw(wait_for);
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $t = IntentTest->new(
+    workers  => 2,
+    anvil    => { 'no-mining' => undef },
+    postgres => 'timeout=1s',
+    redis    => 'timeout=500ms',
+    api      => 'intent_user $http_x_user; intent_push_connections 0;',
+    server   => 'location /socket.io/ { intent_socketio; intent_user $http_x_user; }',
+);
+
+sub submit {
+    my ($user) = @_;
+    my $r = $t->post('/api/intents', { type => 'transfer',
+        params => { recipient => $t->fresh_address, amount => '7' } }, { 'X-User' => $user });
+    return $r->{json}{intentId} // die "$r->{status} $r->{content}";
+}
+
+sub finished { my @ids = @_; wait_for(sub { $t->mine; !grep { $t->get_intent($_)->{status} ne 'success' } @ids }, 20, 'success') }
+
+# a socket on which something was sent, and what has come
+
+sub ask {
+    my ($text) = @_;
+    my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $t->port) or die $!;
+    print $s $text;
+    return { socket => $s, in => '' };
+}
+
+sub more {
+    my ($c, $done, $what, $timeout) = @_;
+
+    my $deadline = time + ($timeout // 10);
+    until ($done->($c->{in})) {
+        die "waited for $what, there is:\n$c->{in}\n" if time > $deadline;
+        IO::Select->new($c->{socket})->can_read(0.05) or next;
+        sysread $c->{socket}, $c->{in}, 65536, length $c->{in} or die "the end, before $what:\n$c->{in}\n";
+    }
+}
+
+# ID VERSION STATUS of all that was told
+
+sub told { my ($c) = @_;
+           return map { my $m = IntentTest::decode("{$_}"); "$m->{intentId} $m->{version} $m->{status}" }
+                  $c->{in} =~ /\{(?:"event":"intentUpdate",)?("intentId":(?:[^{}]|\{[^{}]*\})*)\}/g }
+
+sub is_told {
+    my ($c, $name, @ids) = @_;
+    my @told = told($c);
+    my %n;
+    $n{$_}++ for @told;
+    is(join(' ', grep { $n{$_} > 1 } sort keys %n), '', "$name: none twice");
+    is(join(' ', sort map { /^(\S+) \d+ success/ ? $1 : () } @told), join(' ', sort @ids), "$name: what was finished");
+}
+
+sub websocket {
+    my ($user, $message) = @_;
+    my $c = ask("GET /api/intents/stream HTTP/1.1\r\nHost: test\r\nX-User: $user\r\nUpgrade: websocket\r\n"
+        . "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n");
+    more($c, sub { $_[0] =~ /\r\n\r\n/ }, 'the handshake');
+    say_frame($c, $message);
+    return $c;
+}
+
+sub say_frame { my ($c, $data) = @_;
+                print { $c->{socket} } pack('CC', 0x81, 0x80 | length $data) . "\0\0\0\0$data" }
+
+sub events {
+    my ($user, $last) = @_;
+    return ask("GET /api/intents/events HTTP/1.1\r\nHost: test\r\nX-User: $user\r\n"
+               . ($last ? "Last-Event-ID: $last\r\n" : '') . "\r\n");
+}
+
+sub caught { my ($c) = @_; more($c, sub { $_[0] =~ /caughtUp.*?"complete":true\}/s }, 'caughtUp');
+             return $c->{in} =~ /caughtUp.*?"since":"([^"]+)"/s ? $1 : undef }
+
+
+# alone, and with another one who keeps the topic alive
+
+for my $company (0, 1) {
+    my $with = $company ? 'in company' : 'alone';
+    my $user = "user$company";
+    my @stay = $company ? map { events($user) } 1 .. 4 : ();
+    more($_, sub { $_[0] =~ /retry/ }, 'the other one') for @stay;
+
+    subtest "WebSocket, $with" => sub {
+        my $old = submit($user);
+        finished($old);
+        my $first = submit($user);
+
+        my $c = websocket($user, '{"subscribe":"user","since":null}');
+        my $since = caught($c);
+        is_told($c, 'who comes first');
+        like(join(',', told($c)), qr/^$first \d+ (?:pending|executing)/, 'what is unfinished');
+        close $c->{socket};
+
+        my $second = submit($user);
+        finished($first, $second);
+        my $third = submit($user);
+
+        # nothing is repeated that was finished long before; what was a few seconds ago may be
+
+        $t->psql("UPDATE intents SET updated_at = updated_at - interval '1 minute' WHERE id = '$old'");
+
+        $c = websocket($user, qq({"subscribe":"user","since":"$since"}));
+        caught($c);
+        is_told($c, 'who comes back', $first, $second);
+        ok(scalar(grep { /^$third/ } told($c)), 'and the unfinished one');
+
+        finished($third);
+        more($c, sub { $_[0] =~ /"intentId":"$third"[^{}]*"status":"success"/ }, 'a live one');
+        is_told($c, 'then', $first, $second, $third);
+
+        # asking again tells again
+
+        $c->{in} = '';
+        say_frame($c, qq({"subscribe":"user","since":"$since"}));
+        caught($c);
+        is_told($c, 'who asks again', $first, $second, $third);
+
+        $c = websocket($user, '{"subscribe":"user"}');
+        say_frame($c, '{"subscribe":"user","since":"x"}');
+        more($c, sub { $_[0] =~ /"event":"error"[^}]*since should be/ }, 'an error');
+        say_frame($c, qq({"subscribe":"$first","since":null}));
+        more($c, sub { $_[0] =~ /since goes with/ }, 'another error');
+        is_told($c, 'without since nothing that is finished');
+        unlike($c->{in}, qr/caughtUp/, 'nor a word of it');
+        close $c->{socket};
+    };
+
+    subtest "events, $with" => sub {
+        $t->psql("UPDATE intents SET updated_at = updated_at - interval '1 minute'");
+        my $c = events($user);
+        more($c, sub { $_[0] =~ /^id: (\d+)$/m }, 'an id before anything is told');
+        my ($last) = $c->{in} =~ /^id: (\d+)$/m;
+        close $c->{socket};
+
+        my $first = submit($user);
+        finished($first);
+        $c = events($user, $last);
+        caught($c);
+        is_told($c, 'who comes back', $first);
+        my $second = submit($user);
+        more($c, sub { $_[0] =~ /"$second"[^{}]*"executing"/ }, 'a new one');
+        ($last) = $c->{in} =~ /.*^id: (\S+)$/ms;
+        like($last, qr/^\d+:$second:2$/, 'an id of time, intent and version');
+        close $c->{socket};
+
+        finished($second);
+        my $third = submit($user);
+        $c = events($user, $last);
+        caught($c);
+        is(scalar(grep { /^$second \d+ success/ } told($c)), 1, 'who comes back again');
+        ok(scalar(grep { /^$third/ } told($c)), 'and the unfinished one');
+        finished($third);
+        more($c, sub { $_[0] =~ /"intentId":"$third"[^{}]*"status":"success"/ }, 'a live one');
+
+        # the last of all is not told again
+
+        ($last) = $c->{in} =~ /.*^id: (\d+:$third:\d+)$/ms;
+        close $c->{socket};
+        $c = events($user, $last);
+        caught($c);
+        ok(!grep({ /^$third/ } told($c)), 'not what came with that id');
+        close $c->{socket};
+
+        for my $bad ('x', '1:2:3', "99999999999999999999999:$third:1", ":$third:1", '-5') {
+            $c = events($user, $bad);
+            more($c, sub { $_[0] =~ m{^HTTP/1.1 200 .*retry}s }, "\"$bad\" to be taken");
+            close $c->{socket};
+        }
+    };
+
+    subtest "Socket.IO, $with" => sub {
+        $t->psql("UPDATE intents SET updated_at = updated_at - interval '1 minute'");
+        my $connect = sub {
+            my $poll = sub {
+                my ($method, $query, $body) = @_;
+                return $t->http($method, "/socket.io/?EIO=4&transport=polling$query", { 'X-User' => $user },
+                                defined $body ? $body : ())->{content};
+            };
+            my ($sid) = $poll->('GET', '') =~ /"sid":"([\w-]+)"/;
+            $poll->('POST', "&sid=$sid", '40');
+            $poll->('POST', "&sid=$sid", qq(42["subscribe","user",{"since":$_[0]}]));
+            my $c = { in => '' };
+            my $deadline = time + 10;
+            $c->{in} .= $poll->('GET', "&sid=$sid") . "\n"
+                until $c->{in} =~ /\["caughtUp",\{"since":"([^"]+)","complete":true\}\]/ || time > $deadline;
+            $c->{since} = $1 // die "no caughtUp: $c->{in}";
+            $poll->('POST', "&sid=$sid", '1');
+            return $c;
+        };
+        my $c = $connect->('null');
+        is_told($c, 'who comes first');
+        my $first = submit($user);
+        finished($first);
+        is_told($connect->(qq("$c->{since}")), 'who comes back', $first);
+        is_told($connect->('null'), 'who says null');
+    };
+
+    close $_->{socket} for @stay;
+}
+
+subtest 'a limit of what is told' => sub {
+    $t->psql(q{INSERT INTO intents (id, type, chain, user_id, params, status, version, created_at, updated_at, next_attempt_at)
+               SELECT ('01890000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'transfer', 'dev', 'many', '{}',
+                      'failed', 3, now(), now(), now() FROM generate_series(1, 600) AS n});
+    my $c = websocket('many', '{"subscribe":"user","since":"2020-01-01T00:00:00Z"}');
+    more($c, sub { $_[0] =~ /caughtUp.*"complete":false\}/s }, 'caughtUp');
+    is(scalar(told($c)), 512, 'as many as are told');
+    close $c->{socket};
+};
+
+subtest 'without Postgres and Redis' => sub {
+    my $id = submit('alice');
+    $t->stop('redis');
+    $t->stop('postgres');
+
+    for my $path ("/api/intents/$id/events", '/api/intents/events') {
+        my $begin = time;
+        my $r = $t->http('GET', $path, { 'X-User' => 'alice' });
+        is($r->{status}, 503, "$path: 503");
+        ok($r->{headers}{'retry-after'}, 'with Retry-After');
+        cmp_ok(time - $begin, '<', 6, 'soon');
+    }
+
+    # who has come before is told when they are back
+
+    my $c = websocket('alice', '{"subscribe":"user","since":"2020-01-01T00:00:00Z"}');
+    $t->restart('postgres');
+    $t->restart('redis');
+    more($c, sub { $_[0] =~ /caughtUp/ }, 'caughtUp', 20);
+    ok(scalar(grep { /^$id/ } told($c)), 'a WebSocket waits until they are back');
+    close $c->{socket};
+};
+
+wait_for(sub { !grep { ($t->metric('intent_push_subscriptions', transport => $_) // 0) + 0 } qw(websocket sse) }, 10,
+         'no subscription to be left');
+$t->nginx_quit;
+$t->clean_ok;
+done_testing;
