@@ -76,6 +76,13 @@ subtest 'submitted by the form, watched live' => sub {
 
     cards_ok($t, $out, 'plain');
 
+    my $source = $t->get('/')->{content};
+    my $client = "const socket = io(); socket.emit('subscribe', intentId); socket.on('intentUpdate', "
+                 . '(data) => updateIntentStatus(data.intentId, data.status));';
+    like($source, qr/^ *\Q$client\E$/m, 'the Socket.IO client is the promised one, word for word');
+    unlike($source, qr/(?:inner|outer|insertAdjacent|set)HTML|document\.write|\beval\b|https?:(?!\/\/www\.w3\.org)/,
+           'nothing is made of HTML or comes from elsewhere');
+
     like($wrong->{problem}, qr/^400: .*Transfer/, 'a 400 is told');
     is($wrong->{role}, 'alert', 'as an alert');
     like($wrong->{faults}{recipient}, qr/must be an address.* true$/, 'at the field');

@@ -17,6 +17,7 @@
 const { spawn, spawnSync } = require('child_process');
 const path = require('path');
 
+const SECONDS = 30;
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'chromium-headless-shell'];
 
 // Nothing but what a test asks for: no updates, no reports, no name but the loopback's is resolved.
@@ -83,7 +84,9 @@ async function chromium(folder) {
     function send(method, params = {}, sessionId = undefined) {
         return new Promise((resolve, reject) => {
             const id = ++last;
-            waiting.set(id, { resolve, reject });
+            const timer = setTimeout(() => reject(new Error(`Chromium does not answer ${method}`)), SECONDS * 1000);
+            const settle = (f) => (value) => { clearTimeout(timer); f(value); };
+            waiting.set(id, { resolve: settle(resolve), reject: settle(reject) });
             input.write(JSON.stringify({ id, method, params, sessionId }) + '\0');
         });
     }
@@ -129,6 +132,11 @@ function newPage(send, listen) {
         }
         if (method === 'Runtime.consoleAPICalled' && ['error', 'assert'].includes(params.type)) {
             page.console.push({ text: params.args.map((a) => a.value ?? a.description).join(' ') });
+        }
+        // nothing goes on in the page until it is closed
+        if (method === 'Page.javascriptDialogOpening') {
+            page.console.push({ text: `a dialog: ${params.message}` });
+            send('Page.handleJavaScriptDialog', { accept: true }).catch(() => {});
         }
         if (method === 'Runtime.exceptionThrown') {
             const { exception, text } = params.exceptionDetails;
