@@ -7,6 +7,7 @@ use warnings;
 use lib 't/lib';
 use IO::Select;
 use IO::Socket::INET;
+use HTTP::Tiny;
 use IntentTest qw(wait_for);
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -211,6 +212,44 @@ for my $company (0, 1) {
 
     close $_->{socket} for @stay;
 }
+
+subtest 'one at a time' => sub {
+    my $c = websocket('alice', '{"subscribe":"user","since":null}');
+    caught($c);
+    my $again = '{"subscribe":"user","since":"2026-01-01T00:00:00Z"}';
+    print { $c->{socket} } map { pack('CC', 0x81, 0x80 | length $_) . "\0\0\0\0$_" } ($again) x 3;
+    more($c, sub { 2 == (() = $_[0] =~ /"event":"error"[^}]*has not caught up yet/g) && 2 == (() = $_[0] =~ /caughtUp/g) },
+         'two errors, and that it has caught up');
+    pass('who asks again before is told so');
+    close $c->{socket};
+};
+
+subtest 'the worker of a polling session dies' => sub {
+    my $poll = sub {
+        my ($method, $query, $body) = @_;
+        return HTTP::Tiny->new(keep_alive => 0, timeout => 10)->request($method,
+            $t->url("/socket.io/?EIO=4&transport=polling$query"),
+            { headers => { 'X-User' => 'erin' }, defined $body ? (content => $body) : () })->{content};
+    };
+    my $id = submit('erin');
+    my ($sid) = $poll->('GET', '') =~ /"sid":"([\w-]+)"/;
+    $poll->('POST', "&sid=$sid", '40');
+    $poll->('POST', "&sid=$sid", '42["subscribe","user"]');
+    my ($in, $deadline) = ('', time + 10);
+    $in .= $poll->('GET', "&sid=$sid") until $in =~ /$id[^{}]*"executing"/ || time > $deadline;
+    sleep 0.1 while $poll->('POST', "&sid=$sid", '3') ne 'ok';
+
+    my @old = $t->workers;
+    kill 'KILL', @old;
+    wait_for(sub { my @w = $t->workers; @w == 2 && !grep { my $o = $_; grep { $o == $_ } @w } @old }, 10, 'new workers');
+    finished($id);
+
+    ($in, $deadline) = ('', time + 10);
+    $in .= $poll->('GET', "&sid=$sid") . "\n" until $in =~ /$id[^{}]*"success"|^1$|"code"/m || time > $deadline;
+    like($in, qr/$id[^{}]*"success"/, 'another one tells what was finished meanwhile');
+    is(() = $in =~ /$id[^{}]*"success"/g, 1, 'once');
+    $poll->('POST', "&sid=$sid", '1');
+};
 
 subtest 'a limit of what is told' => sub {
     $t->psql(q{INSERT INTO intents (id, type, chain, user_id, params, status, version, created_at, updated_at, next_attempt_at)

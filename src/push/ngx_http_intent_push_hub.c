@@ -48,6 +48,7 @@ ngx_http_intent_push_hub_init(ngx_cycle_t *cycle)
     }
 
     ngx_rbtree_init(&hub->topics, &hub->sentinel, ngx_str_rbtree_insert_value);
+    ngx_queue_init(&hub->since);
     ngx_queue_init(&hub->clients);
     ngx_queue_init(&hub->drained);
 
@@ -161,7 +162,14 @@ ngx_int_t
 ngx_http_intent_push_subscribe_user(ngx_http_intent_push_client_t *client,
     int64_t since)
 {
-    if (since) {
+    if (since && client->by_user) {
+
+        /* one at a time, for each is read from Postgres */
+
+        if (client->snapshot) {
+            return NGX_BUSY;
+        }
+
         ngx_http_intent_push_unsubscribe_user(client);
     }
 

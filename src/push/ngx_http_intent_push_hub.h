@@ -165,7 +165,8 @@ void ngx_http_intent_push_unsubscribe(ngx_http_intent_push_client_t *client,
  * unfinished, then each new one and each change.  What the client also watches
  * by its id is told once.  since: those, too, that were finished since then, in
  * milliseconds, and a while before, for clocks differ; 0: none; ANEW: none,
- * either.  Who asks with since where it is subscribed is told all anew.
+ * either.  Who asks with since where it is subscribed is told all anew;
+ * NGX_BUSY: the first time is not over.
  */
 #define NGX_HTTP_INTENT_PUSH_ANEW  -1
 

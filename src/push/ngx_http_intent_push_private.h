@@ -117,6 +117,10 @@ typedef struct {
     ngx_uint_t                          nreads;     /* under way */
     ngx_http_intent_push_batch_t       *batch;      /* NULL: none yet */
 
+    ngx_queue_t                         since;      /* snapshots that wait for
+                                                       such a read */
+    ngx_uint_t                          nsince;     /* under way */
+
     ngx_queue_t                         clients;
     ngx_queue_t                         drained;    /* clients, told so */
 

@@ -15,6 +15,7 @@
 
 #define NGX_HTTP_INTENT_PUSH_FINISHED     512     /* intents, of each status */
 #define NGX_HTTP_INTENT_PUSH_RETRY        1000    /* ms */
+#define NGX_HTTP_INTENT_PUSH_SINCE_READS  128     /* under way, of all */
 #define NGX_HTTP_INTENT_PUSH_SINCE_POOL   4096
 
 /*
@@ -26,6 +27,7 @@
 
 struct ngx_http_intent_push_snapshot_s {
     ngx_queue_t                        queue;      /* of the topic */
+    ngx_queue_t                        wait;       /* for its read */
     ngx_http_intent_push_topic_t      *topic;
     ngx_http_intent_push_client_t     *client;     /* NULL: has gone, while
                                                       a read is under way */
@@ -40,6 +42,7 @@ struct ngx_http_intent_push_snapshot_s {
                                                       read yet */
     ngx_uint_t                         left;       /* of these */
     ngx_event_t                        event;
+    unsigned                           waiting:1;
     unsigned                           reading:1;
     unsigned                           complete:1;
 };
@@ -55,6 +58,9 @@ static void ngx_http_intent_push_snapshot_finished(
 static ngx_uint_t ngx_http_intent_push_by_id(
     ngx_http_intent_push_client_t *client, ngx_str_t *id);
 static void ngx_http_intent_push_since(ngx_http_intent_push_snapshot_t *sn);
+static void ngx_http_intent_push_since_next(void);
+static void ngx_http_intent_push_since_read(
+    ngx_http_intent_push_snapshot_t *sn);
 static void ngx_http_intent_push_since_handler(void *data, ngx_int_t rc,
     ngx_array_t *intents);
 static void ngx_http_intent_push_snapshot_free(
@@ -122,6 +128,10 @@ ngx_http_intent_push_snapshot_end(ngx_http_intent_push_client_t *client)
 
     ngx_queue_remove(&sn->queue);
     sn->client = NULL;
+
+    if (sn->waiting) {
+        ngx_queue_remove(&sn->wait);
+    }
 
     if (sn->event.timer_set) {
         ngx_del_timer(&sn->event);
@@ -344,8 +354,53 @@ ngx_http_intent_push_caught_up(u_char *p, int64_t at, ngx_uint_t complete)
 
 /* ---- what was finished meanwhile ---- */
 
+/*
+ * After a reload all clients may come at once; what others read in Postgres
+ * is not to wait for that.
+ */
+
 static void
 ngx_http_intent_push_since(ngx_http_intent_push_snapshot_t *sn)
+{
+    ngx_http_intent_push_hub_t  *hub;
+
+    hub = ngx_http_intent_push_hub;
+
+    if (hub->nsince < NGX_HTTP_INTENT_PUSH_SINCE_READS) {
+        ngx_http_intent_push_since_read(sn);
+        return;
+    }
+
+    sn->waiting = 1;
+    ngx_queue_insert_tail(&hub->since, &sn->wait);
+}
+
+
+static void
+ngx_http_intent_push_since_next(void)
+{
+    ngx_queue_t                      *q;
+    ngx_http_intent_push_hub_t       *hub;
+    ngx_http_intent_push_snapshot_t  *sn;
+
+    hub = ngx_http_intent_push_hub;
+
+    while (!ngx_queue_empty(&hub->since)
+           && hub->nsince < NGX_HTTP_INTENT_PUSH_SINCE_READS)
+    {
+        q = ngx_queue_head(&hub->since);
+        ngx_queue_remove(q);
+
+        sn = ngx_queue_data(q, ngx_http_intent_push_snapshot_t, wait);
+        sn->waiting = 0;
+
+        ngx_http_intent_push_since_read(sn);
+    }
+}
+
+
+static void
+ngx_http_intent_push_since_read(ngx_http_intent_push_snapshot_t *sn)
 {
     ngx_http_intent_list_t  list;
 
@@ -370,6 +425,7 @@ ngx_http_intent_push_since(ngx_http_intent_push_snapshot_t *sn)
            == NGX_OK)
     {
         sn->reading = 1;
+        ngx_http_intent_push_hub->nsince++;
         return;
     }
 
@@ -390,6 +446,9 @@ ngx_http_intent_push_since_handler(void *data, ngx_int_t rc,
 
     sn->reading = 0;
     client = sn->client;
+
+    ngx_http_intent_push_hub->nsince--;
+    ngx_http_intent_push_since_next();
 
     if (client == NULL) {
         ngx_http_intent_push_snapshot_free(sn);

@@ -8,6 +8,7 @@
 #include "ngx_http_intent_push_socketio.h"
 
 #include <openssl/rand.h>
+#include <signal.h>
 
 
 #define NGX_HTTP_INTENT_SOCKETIO_MORE     256   /* told, not watched */
@@ -16,6 +17,8 @@
 
 
 static void ngx_http_intent_socketio_expire(void);
+static ngx_uint_t ngx_http_intent_socketio_orphan(
+    ngx_http_intent_socketio_record_t *record);
 
 
 ngx_slab_pool_t                     *ngx_http_intent_socketio_pool;
@@ -326,11 +329,13 @@ ngx_http_intent_socketio_sent(ngx_http_intent_socketio_record_t *record,
 void
 ngx_http_intent_socketio_own(ngx_http_intent_socketio_record_t *record)
 {
-    ngx_uint_t  i;
+    ngx_uint_t  i, orphan;
 
     if (record->owner == ngx_pid) {
         return;
     }
+
+    orphan = ngx_http_intent_socketio_orphan(record);
 
     record->owner = ngx_pid;
     record->worker = ngx_worker;
@@ -351,12 +356,25 @@ ngx_http_intent_socketio_own(ngx_http_intent_socketio_record_t *record)
         record->user_change = ngx_http_intent_socketio_join;
     }
 
-    /* the owner before has died, and what ended since then was told to none */
+    /* what was finished since then was told to none */
 
-    if (record->since <= 0
-        && ngx_http_intent_now() - record->alive
-           > NGX_HTTP_INTENT_SOCKETIO_ALIVE)
-    {
+    if (orphan && record->since <= 0) {
         record->since = record->alive;
     }
+}
+
+
+/* has its owner died, or been stopped? */
+
+static ngx_uint_t
+ngx_http_intent_socketio_orphan(ngx_http_intent_socketio_record_t *record)
+{
+    if (record->owner == NGX_INVALID_PID
+        || (kill(record->owner, 0) == -1 && ngx_errno == NGX_ESRCH))
+    {
+        return 1;
+    }
+
+    return ngx_http_intent_now() - record->alive
+           > NGX_HTTP_INTENT_SOCKETIO_ALIVE;
 }

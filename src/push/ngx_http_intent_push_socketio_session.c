@@ -417,6 +417,7 @@ static void
 ngx_http_intent_socketio_sync(ngx_http_intent_socketio_session_t *session)
 {
     u_char      buf[NGX_HTTP_INTENT_ID_LEN];
+    ngx_int_t   rc;
     ngx_str_t   id;
     ngx_uint_t  change;
 
@@ -429,7 +430,11 @@ ngx_http_intent_socketio_sync(ngx_http_intent_socketio_session_t *session)
             return;
         }
 
-        if (ngx_http_intent_socketio_apply(session, change, &id) != NGX_OK) {
+        rc = ngx_http_intent_socketio_apply(session, change, &id);
+
+        /* busy: who was the owner before has not told all yet, and goes on */
+
+        if (rc != NGX_OK && rc != NGX_BUSY) {
             ngx_http_intent_socketio_apply_failed(session, &id);
         }
     }

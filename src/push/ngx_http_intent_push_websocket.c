@@ -499,9 +499,11 @@ ngx_http_intent_push_ws_subscribe_user(ngx_http_intent_push_ws_t *ws,
         return NGX_DECLINED;
     }
 
-    ws->since = (since != 0);
-
     rc = ngx_http_intent_push_subscribe_user(&ws->client, since);
+
+    if (rc == NGX_OK && since) {
+        ws->since = 1;
+    }
 
     return ngx_http_intent_push_ws_subscribed(ws, rc, NULL);
 }
@@ -519,6 +521,11 @@ ngx_http_intent_push_ws_subscribed(ngx_http_intent_push_ws_t *ws, ngx_int_t rc,
     case NGX_DECLINED:
         ngx_http_intent_push_ws_error(ws, id,
                                       "there are too many subscriptions");
+        break;
+
+    case NGX_BUSY:
+        ngx_http_intent_push_ws_error(ws, NULL, "the subscription before has "
+                                                "not caught up yet");
         break;
 
     default: /* NGX_ERROR */
