@@ -37,10 +37,11 @@ sub wait_breaker {
 }
 
 sub carry_out {
+    my $timeout = shift // 30;
     my $from = time;
     my $intent = $t->post_intent('transfer', { recipient => $t->fresh_address,
                                                amount => '1' });
-    $t->wait_intent($intent->{intentId}, 'success', 30);
+    $t->wait_intent($intent->{intentId}, 'success', $timeout);
     return time - $from;
 }
 
@@ -261,6 +262,13 @@ $_->set(lacks => []) for @nodes;
     cmp_ok(time - $from, '<', 8, sprintf 'work goes on soon after they are back (%.1f s)', time - $from);
     wait_breaker($_, 0, "$_->{name} is used again", 60) for @nodes;
 }
+
+# --- where all of them are slow, there is none to leave them for --------------------------
+
+$_->set(slow_ms => 3300) for @nodes;
+ok(eval { carry_out(60); 1 }, 'with nodes that take 3.3 s for an answer') or diag $@;
+$_->set(slow_ms => 0) for @nodes;
+wait_breaker($_, 0, "$_->{name} is used again", 60) for @nodes;
 
 # --- what is known outlives a reload ----------------------------------------------------
 

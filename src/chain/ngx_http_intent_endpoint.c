@@ -117,6 +117,8 @@ static uint64_t ngx_http_intent_endpoint_cost(
 static int64_t ngx_http_intent_endpoint_best(
     ngx_http_intent_rpc_endpoint_t *e, ngx_uint_t lagging, ngx_uint_t *n);
 
+static ngx_uint_t ngx_http_intent_endpoint_others_work(
+    ngx_http_intent_rpc_endpoint_t *e);
 static void ngx_http_intent_endpoint_failed(ngx_http_intent_jsonrpc_t *j);
 static ngx_int_t ngx_http_intent_endpoint_check(ngx_http_intent_jsonrpc_t *j);
 static ngx_int_t ngx_http_intent_endpoint_check_head(
@@ -623,12 +625,37 @@ ngx_http_intent_endpoint_asked(ngx_http_intent_jsonrpc_t *j)
         h->used_at = ngx_current_msec;
     }
 
-    /* a poll is as little work as a probe */
+    /* a poll is as little work as a probe, and worth no more time */
 
     if (j->rpc->timeout == 0 && e->peers->nelts > 1) {
-        j->rpc->timeout = j->head_item ? NGX_HTTP_INTENT_ENDPOINT_PROBE
-                                       : NGX_HTTP_INTENT_ENDPOINT_TIMEOUT;
+        j->rpc->timeout =
+                    (j->head_item && ngx_http_intent_endpoint_others_work(e))
+                    ? NGX_HTTP_INTENT_ENDPOINT_PROBE
+                    : NGX_HTTP_INTENT_ENDPOINT_TIMEOUT;
     }
+}
+
+
+static ngx_uint_t
+ngx_http_intent_endpoint_others_work(ngx_http_intent_rpc_endpoint_t *e)
+{
+    ngx_uint_t                       i;
+    ngx_http_intent_rpc_endpoint_t  *peers;
+
+    peers = e->peers->elts;
+
+    for (i = 0; i < e->peers->nelts; i++) {
+
+        if (&peers[i] != e
+            && ngx_http_intent_endpoint_state(&peers[i])
+               == NGX_HTTP_INTENT_ENDPOINT_CLOSED
+            && !ngx_http_intent_endpoint_is_slow(&peers[i]))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -643,13 +670,20 @@ ngx_http_intent_endpoint_answered(ngx_http_intent_jsonrpc_t *j, ngx_int_t rc)
     ngx_http_intent_endpoint_average(&h->errors,
                               rc == NGX_OK ? 0 : NGX_HTTP_INTENT_ENDPOINT_ONE);
 
+    /* an answer, be it a bad one; 504 is nginx's own word for none */
+
+    if (!j->rpc->late
+        && j->rpc->status != 0
+        && j->rpc->status != NGX_HTTP_GATEWAY_TIME_OUT)
+    {
+        h->owes_since = 0;
+    }
+
     if (rc != NGX_OK) {
         h->successes = 0;
         ngx_http_intent_endpoint_failed(j);
         return;
     }
-
-    h->owes_since = 0;
 
     elapsed = (ngx_http_intent_seconds() - j->start) * 1e6;
     ngx_http_intent_endpoint_average(&h->latency,

@@ -1046,6 +1046,7 @@ ngx_http_intent_lane_away(ngx_http_intent_lane_t *lane)
     lane->floor = 0;
     lane->behind = 0;
     lane->gap = 0;
+    lane->forgotten = 0;
     lane->moved_at = 0;
     lane->priced = 0;
     lane->save.singly = 0;

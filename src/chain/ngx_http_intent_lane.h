@@ -271,6 +271,9 @@ struct ngx_http_intent_lane_s {
     int64_t                           top;       /* highest head seen */
     int64_t                           floor;     /* nonces below are settled */
     ngx_uint_t                        behind;    /* polls below both */
+    int64_t                           forgotten_nonce; /* mined, when */
+    ngx_uint_t                        forgotten; /* transactions were sent
+                                                    again, so often */
     ngx_uint_t                        gap;       /* polls that showed one */
     ngx_msec_t                        gap_at;
     ngx_msec_t                        head_at;

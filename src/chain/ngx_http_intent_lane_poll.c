@@ -10,7 +10,8 @@
 #define NGX_HTTP_INTENT_DEFAULT_TIP     1000000000      /* 1 gwei */
 #define NGX_HTTP_INTENT_FEE_BLOCKS      5
 #define NGX_HTTP_INTENT_MIN_RESEND      15000
-#define NGX_HTTP_INTENT_STALL_HEADS     2
+#define NGX_HTTP_INTENT_STALL_HEADS     2       /* doubled so often: */
+#define NGX_HTTP_INTENT_STALL_DOUBLED   6
 #define NGX_HTTP_INTENT_STALL           1000    /* ms */
 #define NGX_HTTP_INTENT_FORGOTTEN       5       /* polls */
 #define NGX_HTTP_INTENT_GAP             10000   /* ms */
@@ -538,11 +539,21 @@ ngx_http_intent_poll_stalls(ngx_http_intent_lane_t *lane)
 }
 
 
+/* longer, where to send again has not helped: the node may not tell its pool */
+
 static ngx_uint_t
 ngx_http_intent_poll_waits(ngx_http_intent_lane_t *lane,
     ngx_http_intent_job_t *job)
 {
-    return lane->head >= job->sent_head + NGX_HTTP_INTENT_STALL_HEADS
+    int64_t  heads;
+
+    heads = NGX_HTTP_INTENT_STALL_HEADS;
+
+    if (lane->forgotten_nonce == lane->nonce) {
+        heads <<= ngx_min(lane->forgotten, NGX_HTTP_INTENT_STALL_DOUBLED);
+    }
+
+    return lane->head >= job->sent_head + heads
            && ngx_current_msec - job->sent_at >= NGX_HTTP_INTENT_STALL;
 }
 
@@ -596,6 +607,10 @@ ngx_http_intent_poll_resend(ngx_http_intent_lane_t *lane, int64_t pending)
     }
 
     if (forgotten) {
+        lane->forgotten = (lane->forgotten_nonce == lane->nonce)
+                          ? lane->forgotten + 1 : 1;
+        lane->forgotten_nonce = lane->nonce;
+
         ngx_log_error(NGX_LOG_INFO, lane->log, 0,
                       "intent chain \"%V\": the node has forgotten %ui "
                       "transactions from nonce %L on, they are sent again",

@@ -358,6 +358,13 @@ ngx_http_intent_share_waits(ngx_http_intent_lane_t *lane, ngx_msec_t moment)
 {
     if (lane->turn_at == 0) {
         lane->turn_at = (ngx_current_msec + moment) | 1;
+
+        /* nginx leaves a timer where it is that is to be moved by little */
+
+        if (lane->turn.timer_set) {
+            ngx_del_timer(&lane->turn);
+        }
+
         ngx_add_timer(&lane->turn, moment + 1);
         return 1;
     }

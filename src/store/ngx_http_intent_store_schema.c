@@ -299,6 +299,53 @@ static const char  *ngx_http_intent_store_migrations[] = {
     "    RETURN NULL;"
     " END $body$;"
 
+    /*
+     * What is to be told, of each intent the lowest version.  How much of the
+     * table that is the server cannot know, and a plan may be older than what
+     * is in the table: hence functions, and what they set.
+     */
+
+    "CREATE FUNCTION intent_webhook_due(hook text, held uuid[],"
+    "    till timestamptz, most int) RETURNS SETOF intent_webhooks"
+    " LANGUAGE plpgsql SET search_path FROM CURRENT SET jit TO off"
+    " SET enable_seqscan TO off SET enable_bitmapscan TO off"
+    " SET enable_sort TO off AS $body$"
+    " BEGIN"
+    "    RETURN QUERY SELECT w.* FROM intent_webhooks w"
+    "    WHERE w.webhook = hook AND w.next_attempt_at <= till"
+    "    AND w.intent_id <> ALL (held)"
+    "    AND w.version = (SELECT min(e.version) FROM intent_webhooks e"
+    "        WHERE e.intent_id = w.intent_id)"
+    "    ORDER BY w.next_attempt_at LIMIT most;"
+    " END $body$;"
+
+    /*
+     * What came of it: deleted where delay is below 0, else due in so many ms,
+     * with later versions, or each look at what is due would find those.
+     */
+
+    "CREATE FUNCTION intent_webhook_settle(ids uuid[], versions int8[],"
+    "    delays int8[], counts int8[]) RETURNS int8"
+    " LANGUAGE plpgsql SET search_path FROM CURRENT SET jit TO off"
+    " SET enable_seqscan TO off SET enable_bitmapscan TO off AS $body$"
+    " DECLARE n int8 := coalesce(array_length(ids, 1), 0);"
+    " BEGIN"
+    "    FOR i IN 1 .. n LOOP"
+    "        IF delays[i] < 0 THEN"
+    "            DELETE FROM intent_webhooks"
+    "            WHERE intent_id = ids[i] AND version = versions[i];"
+    "        ELSE"
+    "            UPDATE intent_webhooks SET"
+    "                failures = failures + CASE WHEN version = versions[i]"
+    "                    THEN counts[i] ELSE 0 END,"
+    "                next_attempt_at = clock_timestamp()"
+    "                    + delays[i] * interval '1 ms'"
+    "            WHERE intent_id = ids[i] AND version >= versions[i];"
+    "        END IF;"
+    "    END LOOP;"
+    "    RETURN n;"
+    " END $body$;"
+
     "CREATE TRIGGER intents_webhook_insert AFTER INSERT ON intents"
     "    FOR EACH ROW WHEN (NEW.webhook IS NOT NULL)"
     "    EXECUTE FUNCTION intent_webhook_queue();"

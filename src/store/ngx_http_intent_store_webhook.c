@@ -63,65 +63,40 @@ static void ngx_http_intent_store_untold_done(ngx_http_intent_pg_query_t *q,
     ngx_int_t rc, PGresult *res);
 
 
-/*
- * The lowest version is asked for as it is because for an EXISTS the server
- * may choose to read the whole table.
- */
-
-#define NGX_HTTP_INTENT_STORE_WEBHOOK_FETCH(due)                              \
+#define NGX_HTTP_INTENT_STORE_WEBHOOK_FETCH(till, limit)                      \
     "SELECT " NGX_HTTP_INTENT_STORE_COLUMNS ", failures, age FROM ("          \
     "SELECT w.*, w.intent_id AS id, NULL::bytea AS signature,"                \
     " NULL::numeric AS nonce,"                                                \
     " (extract(epoch FROM clock_timestamp() - w.queued_at) * 1000)::int8"     \
-    " AS age FROM intent_webhooks w"                                          \
-    " WHERE w.webhook = $1" due                                               \
-    " AND w.intent_id <> ALL ($2::uuid[])"                                    \
-    " AND w.version = (SELECT min(e.version) FROM intent_webhooks e"          \
-        " WHERE e.intent_id = w.intent_id)"                                   \
-    " ORDER BY w.next_attempt_at LIMIT $3) AS next"
+    " AS age FROM intent_webhook_due($1, $2, " till ", " limit ") AS w"       \
+    ") AS due"
 
 
 static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_webhook_due_stmt = {
     "webhook_due",
-    NGX_HTTP_INTENT_STORE_WEBHOOK_FETCH(
-        " AND w.next_attempt_at <= clock_timestamp()"),
-    3, { NGX_HTTP_INTENT_PG_TEXT, NGX_HTTP_INTENT_PG_UUID_ARRAY,
-         NGX_HTTP_INTENT_PG_INT8 }
+    NGX_HTTP_INTENT_STORE_WEBHOOK_FETCH("clock_timestamp()",
+        ngx_value(NGX_HTTP_INTENT_STORE_WEBHOOK_BATCH)),
+    2, { NGX_HTTP_INTENT_PG_TEXT, NGX_HTTP_INTENT_PG_UUID_ARRAY }
 };
 
 
 static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_webhook_next_stmt = {
     "webhook_next",
-    NGX_HTTP_INTENT_STORE_WEBHOOK_FETCH(""),
-    3, { NGX_HTTP_INTENT_PG_TEXT, NGX_HTTP_INTENT_PG_UUID_ARRAY,
-         NGX_HTTP_INTENT_PG_INT8 }
+    NGX_HTTP_INTENT_STORE_WEBHOOK_FETCH("'infinity'", "1"),
+    2, { NGX_HTTP_INTENT_PG_TEXT, NGX_HTTP_INTENT_PG_UUID_ARRAY }
 };
 
 
 /*
  * Its commit waits for no disk: what a crash of the server forgets is told
- * twice.  Later versions of an intent wait with the one that failed, or each
- * look at what is due would find them.
+ * twice.
  */
 
 static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_webhook_settle_stmt = {
     "webhook_settle",
 
-    "WITH told AS MATERIALIZED ("
-    "SELECT u.* FROM set_config('synchronous_commit', 'off', true),"
-    " unnest($1::uuid[], $2::int8[], $3::int8[], $4::int8[])"
-    " AS u (id, version, delay, failures)"
-    "), gone AS ("
-    "DELETE FROM intent_webhooks w USING told u"
-    " WHERE w.intent_id = u.id AND w.version = u.version AND u.delay < 0"
-    "), later AS ("
-    "UPDATE intent_webhooks w SET"
-    " failures = w.failures"
-        " + CASE WHEN w.version = u.version THEN u.failures ELSE 0 END,"
-    " next_attempt_at = clock_timestamp() + u.delay * interval '1 ms'"
-    " FROM told u"
-    " WHERE w.intent_id = u.id AND w.version >= u.version AND u.delay >= 0"
-    ") SELECT count(*) FROM told",
+    "SELECT intent_webhook_settle($1, $2, $3, $4)"
+    " FROM set_config('synchronous_commit', 'off', true)",
 
     4, { NGX_HTTP_INTENT_PG_UUID_ARRAY, NGX_HTTP_INTENT_PG_INT8_ARRAY,
          NGX_HTTP_INTENT_PG_INT8_ARRAY, NGX_HTTP_INTENT_PG_INT8_ARRAY }
@@ -132,7 +107,7 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_webhook_count_stmt = {
     "webhook_count",
 
     "SELECT count(*) FROM (SELECT 1 FROM intent_webhooks WHERE webhook = $1"
-    " LIMIT $2) AS some",
+    " LIMIT $2) AS waiting",
 
     2, { NGX_HTTP_INTENT_PG_TEXT, NGX_HTTP_INTENT_PG_INT8 }
 };
@@ -349,7 +324,7 @@ ngx_http_intent_store_webhook_done(ngx_http_intent_pg_query_t *q,
 
 ngx_int_t
 ngx_http_intent_store_webhook_fetch(ngx_http_intent_store_webhook_t *wh,
-    ngx_uint_t which, ngx_uint_t limit, u_char *ids, ngx_uint_t n,
+    ngx_uint_t which, u_char *ids, ngx_uint_t n,
     ngx_http_intent_store_webhook_rows_pt handler)
 {
     ngx_uint_t                           i;
@@ -380,13 +355,6 @@ ngx_http_intent_store_webhook_fetch(ngx_http_intent_store_webhook_t *wh,
     }
 
     ngx_http_intent_pg_param_array(&op->query, 1, &a);
-
-    if (ngx_http_intent_pg_param_int8(&op->query, 2, op->pool,
-                                      (int64_t) limit)
-        != NGX_OK)
-    {
-        goto failed;
-    }
 
     return ngx_http_intent_store_webhook_run(op);
 

@@ -13,7 +13,8 @@
 #include "ngx_http_intent.h"
 
 
-typedef struct ngx_http_intent_store_webhook_s  ngx_http_intent_store_webhook_t;
+typedef struct ngx_http_intent_store_webhook_s
+    ngx_http_intent_store_webhook_t;
 
 /*
  * held 1: this worker is the one of the fleet that tells this webhook, 0: it
@@ -53,19 +54,22 @@ typedef void (*ngx_http_intent_store_webhook_pt)(void *data, ngx_int_t rc,
     ngx_uint_t n);
 
 
+/* rows that are read in one go */
+#define NGX_HTTP_INTENT_STORE_WEBHOOK_BATCH  64
+
 typedef enum {
-    NGX_HTTP_INTENT_STORE_WEBHOOK_DUE = 0,
-    NGX_HTTP_INTENT_STORE_WEBHOOK_NEXT      /* due or not, what is next */
+    NGX_HTTP_INTENT_STORE_WEBHOOK_DUE = 0,  /* a batch of what is due */
+    NGX_HTTP_INTENT_STORE_WEBHOOK_NEXT      /* one, due or not */
 } ngx_http_intent_store_webhook_which_e;
 
 /*
- * What is to be told next, limit of it at the most: of each intent the lowest
- * version that is left, without the intents whose n ids (of 16 bytes each)
- * are given.  NGX_OK: handler will be called once, later; else not.
+ * What is to be told next: of each intent the lowest version that is left,
+ * without the intents whose n ids (of 16 bytes each) are given.  NGX_OK:
+ * handler will be called once, later; else not.
  */
 ngx_int_t ngx_http_intent_store_webhook_fetch(
-    ngx_http_intent_store_webhook_t *wh, ngx_uint_t which, ngx_uint_t limit,
-    u_char *ids, ngx_uint_t n, ngx_http_intent_store_webhook_rows_pt handler);
+    ngx_http_intent_store_webhook_t *wh, ngx_uint_t which, u_char *ids,
+    ngx_uint_t n, ngx_http_intent_store_webhook_rows_pt handler);
 
 /* one of those rows: the intent as it was, its strings from pool */
 ngx_int_t ngx_http_intent_store_webhook_row(void *rows, ngx_uint_t i,

@@ -208,8 +208,9 @@ ngx_http_intent_webhook_answered(void *data, ngx_http_intent_post_t *post)
                                  ngx_http_intent_seconds() - d->start);
 
     ngx_log_debug5(NGX_LOG_DEBUG_HTTP, q->log, 0,
-                   "intent webhook \"%V\": version %ui of %V, rc:%i status:%ui",
-                   &wh->uri, d->told.version, &d->id, post->rc, post->status);
+                   "intent webhook \"%V\": version %ui of %V, rc:%i "
+                   "status:%ui", &wh->uri, d->told.version, &d->id, post->rc,
+                   post->status);
 
     /* a body nobody reads may have been cut short; the status was said */
 

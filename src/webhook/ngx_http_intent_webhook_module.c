@@ -522,7 +522,7 @@ ngx_http_intent_webhook_add_stats(ngx_conf_t *cf,
 
     wh->waiting = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_GAUGE,
                       "intent_webhook_waiting",
-                      "Changes that wait to be told, where they are told from.",
+                      "Changes that wait, on the host that tells them.",
                       &labels);
 
     wh->breaker = ngx_http_intent_stat_add(cf, NGX_HTTP_INTENT_GAUGE,

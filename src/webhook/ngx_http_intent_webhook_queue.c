@@ -15,19 +15,16 @@
 #include "ngx_http_intent_webhook_private.h"
 
 
-/* read ahead of what is under way, so that Postgres need not be waited for */
-#define NGX_HTTP_INTENT_WEBHOOK_AHEAD      4
-#define NGX_HTTP_INTENT_WEBHOOK_MIN        64
 
 /* ms between looks at what is due, without a wake-up; and without Redis */
 #define NGX_HTTP_INTENT_WEBHOOK_POLL       1000
 #define NGX_HTTP_INTENT_WEBHOOK_POLL_ONLY  200
 
 #define NGX_HTTP_INTENT_WEBHOOK_PAUSE      1000     /* ms, the first */
-#define NGX_HTTP_INTENT_WEBHOOK_LONGEST    30000
+#define NGX_HTTP_INTENT_WEBHOOK_LONGEST    5000
 
 #define NGX_HTTP_INTENT_WEBHOOK_COUNT      5000     /* ms between */
-#define NGX_HTTP_INTENT_WEBHOOK_COUNTED    100000   /* rows */
+#define NGX_HTTP_INTENT_WEBHOOK_COUNTED    20000    /* rows */
 #define NGX_HTTP_INTENT_WEBHOOK_FORGET     60000    /* ms between */
 
 /* ms that a worker which exits waits for answers */
@@ -532,19 +529,17 @@ static void
 ngx_http_intent_webhook_fetch(ngx_http_intent_webhook_queue_t *q)
 {
     u_char      *ids;
-    ngx_uint_t   n, max, which;
+    ngx_uint_t   n, asked, which;
     ngx_pool_t  *pool;
 
     which = NGX_HTTP_INTENT_STORE_WEBHOOK_DUE;
+    asked = NGX_HTTP_INTENT_STORE_WEBHOOK_BATCH;
 
     if (q->breaker == NGX_HTTP_INTENT_WEBHOOK_CLOSED) {
-        max = ngx_max(q->webhook->max_in_flight
-                      * NGX_HTTP_INTENT_WEBHOOK_AHEAD,
-                      NGX_HTTP_INTENT_WEBHOOK_MIN);
 
-        /* not for a few: settling makes room for many soon */
+        /* read ahead, so that Postgres need not be waited for */
 
-        if (q->n > max - max / 4) {
+        if (q->n > q->webhook->max_in_flight * 2 + asked) {
             return;
         }
 
@@ -559,7 +554,7 @@ ngx_http_intent_webhook_fetch(ngx_http_intent_webhook_queue_t *q)
         }
 
         which = NGX_HTTP_INTENT_STORE_WEBHOOK_NEXT;
-        max = q->n + 1;
+        asked = 1;
     }
 
     pool = ngx_create_pool(NGX_MIN_POOL_SIZE, q->log);
@@ -575,13 +570,12 @@ ngx_http_intent_webhook_fetch(ngx_http_intent_webhook_queue_t *q)
         n = ngx_http_intent_webhook_ids(&q->told, ids, n);
         n = ngx_http_intent_webhook_ids(&q->settling, ids, n);
 
-        if (ngx_http_intent_store_webhook_fetch(q->store, which, max - q->n,
-                                              ids, n,
+        if (ngx_http_intent_store_webhook_fetch(q->store, which, ids, n,
                                               ngx_http_intent_webhook_fetched)
             == NGX_OK)
         {
             q->fetching = 1;
-            q->asked = max - q->n;
+            q->asked = asked;
             q->due = 0;
         }
     }

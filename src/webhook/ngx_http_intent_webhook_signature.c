@@ -59,8 +59,8 @@ ngx_http_intent_webhook_secret(ngx_conf_t *cf, ngx_http_intent_webhook_t *wh,
     if (rc != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "secret file \"%V\" does not hold a secret: "
-                           "\"" NGX_HTTP_INTENT_WEBHOOK_PREFIX "\" and base64, "
-                           "or a text, of %d to %d bytes", path,
+                           "\"" NGX_HTTP_INTENT_WEBHOOK_PREFIX "\" and "
+                           "base64, or a text, of %d to %d bytes", path,
                            NGX_HTTP_INTENT_WEBHOOK_MIN_SECRET,
                            NGX_HTTP_INTENT_WEBHOOK_MAX_SECRET);
         return NGX_CONF_ERROR;

@@ -31,6 +31,7 @@
 //     lag       answers all as a node so many blocks behind
 //     frozen    true: answers all as a node that stopped now; false: it goes on
 //     status    answers all with this status; 0: no
+//     slow_ms   answers all so much later; 0: at once
 //     gone      true: resets all connections
 //     chain_id  what eth_chainId tells instead; null: the truth
 //     ahead     blocks that are added to the head it tells
@@ -49,7 +50,7 @@ const agent = new http.Agent({ keepAlive: true, maxSockets: 256 });
 
 const settings = {
     rates: {}, delay_ms: 300, retry_after: 1, stale_blocks: 5, lag: 0,
-    frozen: false, status: 0, gone: false, chain_id: null, ahead: 0, lacks: [],
+    frozen: false, status: 0, slow_ms: 0, gone: false, chain_id: null, ahead: 0, lacks: [],
 };
 const counts = { calls: 0, items: 0, faults: {}, methods: {} };
 let frozenAt = 0;
@@ -187,6 +188,10 @@ const failure = (item, code, message) =>
 
 async function serve(request, response, body) {
     counts.calls++;
+
+    if (settings.slow_ms) {
+        await new Promise((done) => setTimeout(done, settings.slow_ms));
+    }
 
     if (settings.gone) {
         return request.socket.resetAndDestroy();

@@ -5,9 +5,9 @@
 //     node webhook-receiver.cjs PORT FILE SECRET...
 //
 // A POST to /_mode with JSON changes how it behaves:
-//     { fail: 0.3 }        so many are answered 500
+//     { fail: 0.3 }        so many are answered 500, none more than twice
 //     { status: 410 }      all are answered with that
-//     { refuse: {id: 400}} those of an intent are
+//     { refuse: {"0x…": 400} }  those with that recipient are
 //     { hang: 0.2 }        so many are never answered
 //     { delay: 20 }        ms before an answer
 
@@ -19,6 +19,7 @@ const { Webhook } = require('standardwebhooks');
 
 const [port, file, ...secrets] = process.argv.slice(2);
 const out = fs.openSync(file, 'a');
+const failed = {};
 let mode = {};
 
 function good(body, headers) {
@@ -34,12 +35,19 @@ function good(body, headers) {
 }
 
 function answer(event) {
-    const refused = mode.refuse && mode.refuse[event.intentId];
+    const refused = mode.refuse && event.params && mode.refuse[event.params.recipient.toLowerCase()];
 
     if (refused) return refused;
     if (mode.status) return mode.status;
     if (mode.hang && Math.random() < mode.hang) return 0;
-    if (mode.fail && Math.random() < mode.fail) return 500;
+
+    const id = `${event.intentId}.${event.version}`;
+
+    if (mode.fail && Math.random() < mode.fail && (failed[id] || 0) < 2) {
+        failed[id] = (failed[id] || 0) + 1;
+        return 500;
+    }
+
     return 204;
 }
 
