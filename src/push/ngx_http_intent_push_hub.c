@@ -114,6 +114,7 @@ ngx_http_intent_push_close(ngx_http_intent_push_client_t *client)
     hub = ngx_http_intent_push_hub;
 
     ngx_http_intent_push_unsubscribe_all(client);
+    ngx_http_intent_push_snapshot_disown(client);
     ngx_http_intent_push_address_remove(client);
     ngx_queue_remove(&client->queue);
 

@@ -133,6 +133,8 @@ struct ngx_http_intent_push_client_s {
     ngx_uint_t                          nsubscriptions;
     ngx_uint_t                          max_subscriptions;
     ngx_http_intent_push_snapshot_t    *snapshot;   /* NULL: all is told */
+    ngx_http_intent_push_snapshot_t    *ended;      /* one whose read is still
+                                                       under way */
     ngx_uint_t                          by_user;
 };
 

@@ -213,6 +213,9 @@ ngx_int_t ngx_http_intent_push_snapshot(
     ngx_http_intent_push_subscription_t *sub, int64_t since);
 /* the client does not want it any more */
 void ngx_http_intent_push_snapshot_end(ngx_http_intent_push_client_t *client);
+/* the client goes */
+void ngx_http_intent_push_snapshot_disown(
+    ngx_http_intent_push_client_t *client);
 /* the topic was read for the first time */
 void ngx_http_intent_push_snapshots_go(ngx_http_intent_push_topic_t *topic);
 /* the entry will be gone */
@@ -259,6 +262,9 @@ void ngx_http_intent_push_read_cancel(ngx_http_intent_push_topic_t *topic);
 /* tells it; NGX_ERROR: no memory; the topic may be gone then */
 ngx_int_t ngx_http_intent_push_tell_row(ngx_http_intent_push_topic_t *topic,
     ngx_pool_t *pool, ngx_http_intent_t *in);
+/* NULL: it is not among them */
+ngx_http_intent_t *ngx_http_intent_push_found(ngx_array_t *intents,
+    ngx_str_t *id);
 /* is it later than what was told, or finished since somebody watches? */
 ngx_uint_t ngx_http_intent_push_is_news(ngx_http_intent_push_topic_t *topic,
     ngx_http_intent_t *in);
@@ -269,6 +275,9 @@ ngx_uint_t ngx_http_intent_push_is_news(ngx_http_intent_push_topic_t *topic,
  * NGX_HTTP_INTENT_PUSH_CAUGHT_UP bytes at the most.
  */
 #define NGX_HTTP_INTENT_PUSH_CAUGHT_UP  64
+
+/* what is further ahead of now is no time that anybody has been told */
+#define NGX_HTTP_INTENT_PUSH_AHEAD      86400000    /* ms */
 
 u_char *ngx_http_intent_push_caught_up(u_char *p, int64_t at,
     ngx_uint_t complete);

@@ -46,8 +46,6 @@ static ngx_http_intent_push_batch_t *ngx_http_intent_push_batch(void);
 static void ngx_http_intent_push_send(ngx_http_intent_push_batch_t *batch);
 static void ngx_http_intent_push_get_handler(void *data, ngx_int_t rc,
     ngx_array_t *intents);
-static ngx_http_intent_t *ngx_http_intent_push_found(ngx_array_t *intents,
-    ngx_str_t *id);
 static ngx_http_intent_push_message_t *ngx_http_intent_push_row(
     ngx_pool_t *pool, ngx_http_intent_t *in, ngx_str_t *json);
 static ngx_int_t ngx_http_intent_push_list(
@@ -386,7 +384,7 @@ ngx_http_intent_push_get_handler(void *data, ngx_int_t rc,
 }
 
 
-static ngx_http_intent_t *
+ngx_http_intent_t *
 ngx_http_intent_push_found(ngx_array_t *intents, ngx_str_t *id)
 {
     ngx_uint_t          i;

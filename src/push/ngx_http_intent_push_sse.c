@@ -257,6 +257,7 @@ static void
 ngx_http_intent_push_sse_last_id(ngx_http_intent_push_sse_t *sse,
     ngx_uint_t user)
 {
+    off_t       at;
     u_char     *p, *last;
     ngx_int_t   n;
     ngx_str_t  *value;
@@ -277,15 +278,17 @@ ngx_http_intent_push_sse_last_id(ngx_http_intent_push_sse_t *sse,
         p = ngx_strlchr(p, last, ':');
         p = p ? p : last;
 
-        n = ngx_atoi(value->data, p - value->data);
+        /* milliseconds of today are more than 32 bits hold */
 
-        if (n <= 0) {
+        at = ngx_atoof(value->data, p - value->data);
+
+        if (at <= 0 || at > sse->began + NGX_HTTP_INTENT_PUSH_AHEAD) {
             return;
         }
 
-        sse->since = n;
-        sse->began = n;
-        sse->position = n;
+        sse->since = at;
+        sse->began = at;
+        sse->position = at;
 
         if (last - p <= NGX_HTTP_INTENT_ID_LEN + 2) {
             return;

@@ -410,7 +410,8 @@ ngx_http_intent_push_since_parse(json_t *value, int64_t *since)
     if (!json_is_string(value)
         || ngx_http_intent_push_time((u_char *) json_string_value(value),
                                      json_string_length(value), since)
-           != NGX_OK)
+           != NGX_OK
+        || *since > ngx_http_intent_now() + NGX_HTTP_INTENT_PUSH_AHEAD)
     {
         return NGX_ERROR;
     }

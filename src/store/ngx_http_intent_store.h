@@ -107,19 +107,33 @@ typedef struct {
     ngx_str_t                   before;         /* an id, those older than it;
                                                    empty: from the newest */
     ngx_uint_t                  limit;
-    int64_t                     since;          /* milliseconds; 0: ever.
-                                                   With statuses only: those
-                                                   changed since, of the limit
-                                                   newest of each status */
+    int64_t                     since;          /* milliseconds, of
+                                                   ..._store_changed() only */
 } ngx_http_intent_list_t;
 
 /* rc as for get, without NGX_DECLINED; an array of ngx_http_intent_t */
 typedef void (*ngx_http_intent_store_list_pt)(void *data, ngx_int_t rc,
     ngx_array_t *intents);
 
-/* a user's intents, newest first; returns as get does; *list is copied */
+/*
+ * A user's intents, newest first, whenever they have changed; returns as get
+ * does; *list is copied.
+ */
 ngx_int_t ngx_http_intent_store_list(ngx_http_intent_list_t *list,
     ngx_pool_t *pool, ngx_http_intent_store_list_pt handler, void *data);
+
+
+/*
+ * The ids of those that have changed since list->since, newest first: limit at
+ * the most, from among the limit newest of each of list->statuses.  ids is an
+ * array of u_char[16]; complete 0: there are more of these statuses, so there
+ * may be more that have changed.  Returns as get does; *list is copied.
+ */
+typedef void (*ngx_http_intent_store_changed_pt)(void *data, ngx_int_t rc,
+    ngx_array_t *ids, ngx_uint_t complete);
+
+ngx_int_t ngx_http_intent_store_changed(ngx_http_intent_list_t *list,
+    ngx_pool_t *pool, ngx_http_intent_store_changed_pt handler, void *data);
 
 
 /* an intent, and the version of it that is known; 0: none is */

@@ -1,7 +1,7 @@
 
 /*
- * Reading several intents: a user's, newest first, and of many those that have
- * changed.
+ * Reading several intents: a user's, newest first, or which of these have
+ * changed since a time; and of many those that have changed.
  */
 
 
@@ -13,6 +13,8 @@ typedef struct {
     ngx_uint_t                        operation;
     ngx_pool_t                       *pool;
     ngx_http_intent_store_list_pt     handler;
+    ngx_http_intent_store_changed_pt  changed;    /* instead of handler */
+    ngx_uint_t                        limit;      /* of that */
     void                             *data;
     double                            start;
     ngx_http_intent_store_read_t      read;
@@ -31,8 +33,14 @@ static ngx_int_t ngx_http_intent_store_newer_build(
     ngx_uint_t n);
 static void ngx_http_intent_store_list_handler(
     ngx_http_intent_store_read_t *rd, ngx_int_t rc, PGresult *res);
+static void ngx_http_intent_store_list_read(
+    ngx_http_intent_store_listing_t *ls, ngx_int_t rc, PGresult *res);
 static ngx_array_t *ngx_http_intent_store_list_rows(PGresult *res,
     ngx_pool_t *pool);
+static void ngx_http_intent_store_changed_handler(
+    ngx_http_intent_store_read_t *rd, ngx_int_t rc, PGresult *res);
+static ngx_array_t *ngx_http_intent_store_changed_rows(
+    ngx_http_intent_store_listing_t *ls, PGresult *res, ngx_uint_t *complete);
 
 
 static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_list_any = {
@@ -53,19 +61,16 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_list_any = {
  * depend on how many there are of others.
  */
 
-#define NGX_HTTP_INTENT_STORE_FIRST                                           \
-    " FROM unnest($4::text[]) AS s (wanted)"                                  \
-    " CROSS JOIN LATERAL ("                                                   \
-        "SELECT * FROM intents"                                               \
-        " WHERE user_id = $1 AND status = wanted AND id < $2"                 \
-        " ORDER BY id DESC LIMIT $3"                                          \
-    ") AS i"
-
 static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_list_some = {
     "intent_list_status",
 
     "SELECT " NGX_HTTP_INTENT_STORE_COLUMNS
-    NGX_HTTP_INTENT_STORE_FIRST " ORDER BY id DESC LIMIT $3",
+    " FROM unnest($4::text[]) AS s (wanted)"
+    " CROSS JOIN LATERAL ("
+        "SELECT * FROM intents"
+        " WHERE user_id = $1 AND status = wanted AND id < $2"
+        " ORDER BY id DESC LIMIT $3"
+    ") AS i ORDER BY id DESC LIMIT $3",
 
     4,
 
@@ -76,15 +81,21 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_list_some = {
 
 /*
  * No index has a user's by the time of their change: most of what has changed
- * of late was made of late, too.
+ * of late was made of late, too.  One more than is wanted of a status says that
+ * it was not looked through to its end.
  */
 
-static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_list_since = {
-    "intent_list_since",
+static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_changed_stmt = {
+    "intent_changed",
 
-    "SELECT " NGX_HTTP_INTENT_STORE_COLUMNS
-    NGX_HTTP_INTENT_STORE_FIRST " WHERE updated_at >= $5"
-    " ORDER BY id DESC LIMIT $3",
+    "SELECT id, n > $3"
+    " FROM unnest($4::text[]) AS s (wanted)"
+    " CROSS JOIN LATERAL ("
+        "SELECT id, updated_at, row_number() OVER (ORDER BY id DESC) AS n"
+        " FROM intents"
+        " WHERE user_id = $1 AND status = wanted AND id < $2"
+        " ORDER BY id DESC LIMIT $3 + 1"
+    ") AS i WHERE n > $3 OR updated_at >= $5 ORDER BY id DESC",
 
     5,
 
@@ -119,6 +130,34 @@ ngx_http_intent_store_list(ngx_http_intent_list_t *list, ngx_pool_t *pool,
     if (ls == NULL || ngx_http_intent_store_list_build(ls, list) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    return ngx_http_intent_store_read(&ls->read);
+}
+
+
+ngx_int_t
+ngx_http_intent_store_changed(ngx_http_intent_list_t *list, ngx_pool_t *pool,
+    ngx_http_intent_store_changed_pt handler, void *data)
+{
+    ngx_http_intent_store_listing_t  *ls;
+
+    ls = ngx_http_intent_store_list_create(NGX_HTTP_INTENT_STORE_LIST, pool,
+                                           NULL, data);
+
+    if (ls == NULL
+        || ngx_http_intent_store_list_build(ls, list) != NGX_OK
+        || ngx_http_intent_pg_param_time(&ls->read.query, 4, pool,
+                                         list->since)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ls->changed = handler;
+    ls->limit = list->limit;
+
+    ls->read.query.stmt = &ngx_http_intent_store_changed_stmt;
+    ls->read.handler = ngx_http_intent_store_changed_handler;
 
     return ngx_http_intent_store_read(&ls->read);
 }
@@ -240,14 +279,7 @@ ngx_http_intent_store_list_statuses(ngx_http_intent_store_listing_t *ls,
 
     ls->read.query.stmt = &ngx_http_intent_store_list_some;
 
-    if (list->since == 0) {
-        return NGX_OK;
-    }
-
-    ls->read.query.stmt = &ngx_http_intent_store_list_since;
-
-    return ngx_http_intent_pg_param_time(&ls->read.query, 4, ls->pool,
-                                         list->since);
+    return NGX_OK;
 }
 
 
@@ -298,28 +330,27 @@ ngx_http_intent_store_list_handler(ngx_http_intent_store_read_t *rd,
     ngx_http_intent_store_listing_t  *ls;
 
     ls = rd->data;
-    intents = NULL;
+    intents = (rc == NGX_OK) ? ngx_http_intent_store_list_rows(res, ls->pool)
+                             : NULL;
 
-    switch (rc) {
+    ngx_http_intent_store_list_read(ls, rc, res);
 
-    case NGX_OK:
-        intents = ngx_http_intent_store_list_rows(res, ls->pool);
-        break;
+    ls->handler(ls->data, intents ? NGX_OK : NGX_ERROR, intents);
+}
 
-    case NGX_ERROR:
+
+static void
+ngx_http_intent_store_list_read(ngx_http_intent_store_listing_t *ls,
+    ngx_int_t rc, PGresult *res)
+{
+    if (rc == NGX_ERROR) {
         ngx_log_error(NGX_LOG_ERR, ls->pool->log, 0,
                       "intent store: the server refused to read: %s: %s",
                       ngx_http_intent_pg_sqlstate(res),
                       ngx_http_intent_pg_message(res));
-        break;
-
-    default:
-        break;
     }
 
     ngx_http_intent_store_observe(ls->operation, ls->start);
-
-    ls->handler(ls->data, intents ? NGX_OK : NGX_ERROR, intents);
 }
 
 
@@ -349,4 +380,62 @@ ngx_http_intent_store_list_rows(PGresult *res, ngx_pool_t *pool)
     }
 
     return intents;
+}
+
+
+static void
+ngx_http_intent_store_changed_handler(ngx_http_intent_store_read_t *rd,
+    ngx_int_t rc, PGresult *res)
+{
+    ngx_uint_t                        complete;
+    ngx_array_t                      *ids;
+    ngx_http_intent_store_listing_t  *ls;
+
+    ls = rd->data;
+    complete = 0;
+    ids = (rc == NGX_OK) ? ngx_http_intent_store_changed_rows(ls, res,
+                                                              &complete)
+                         : NULL;
+
+    ngx_http_intent_store_list_read(ls, rc, res);
+
+    ls->changed(ls->data, ids ? NGX_OK : NGX_ERROR, ids, complete);
+}
+
+
+static ngx_array_t *
+ngx_http_intent_store_changed_rows(ngx_http_intent_store_listing_t *ls,
+    PGresult *res, ngx_uint_t *complete)
+{
+    int           row, nrows;
+    u_char       *id;
+    ngx_str_t     uuid;
+    ngx_array_t  *ids;
+
+    nrows = PQntuples(res);
+    *complete = 1;
+
+    ids = ngx_array_create(ls->pool, nrows ? nrows : 1, 16);
+    if (ids == NULL) {
+        return NULL;
+    }
+
+    for (row = 0; row < nrows; row++) {
+
+        if (ids->nelts == ls->limit || ngx_http_intent_pg_bool(res, row, 1)) {
+            *complete = 0;
+            continue;
+        }
+
+        uuid = ngx_http_intent_pg_bytes(res, row, 0);
+        id = (uuid.len == 16) ? ngx_array_push(ids) : NULL;
+
+        if (id == NULL) {
+            return NULL;
+        }
+
+        ngx_memcpy(id, uuid.data, 16);
+    }
+
+    return ids;
 }
