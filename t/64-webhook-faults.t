@@ -47,6 +47,7 @@ sub tellers { my $pid = wait_for(sub { $receiver->teller($t, $other) }, 10, 'one
     $t->psql('drop trigger intents_webhook_insert on intents; drop trigger intents_webhook_update on intents;'
              . ' drop trigger intents_webhook_delete on intents; drop function intent_webhook_queue;'
              . ' drop function intent_webhook_settle; drop function intent_webhook_due;'
+             . ' drop function intent_webhook_forget;'
              . ' drop table intent_webhooks; alter table intents drop column webhook;'
              . ' delete from intent_schema where version = 4');
 
@@ -153,6 +154,41 @@ sub tellers { my $pid = wait_for(sub { $receiver->teller($t, $other) }, 10, 'one
     $receiver->check('quit under way', \@ids);
 }
 
+# --- quit, while what was told cannot be written -------------------------------
+
+{
+    $receiver->forget;
+
+    # a row that somebody has locked is read, told, and not deleted
+
+    $t->psql('insert into intent_webhooks (intent_id, version, webhook, type, status, chain, params, attempts,'
+             . " confirmations, created_at, updated_at, next_attempt_at) values ('eeeeeeee-0000-7000-8000-000000000001',"
+             . " 1, '/_webhook', 'transfer', 'pending', 'dev', '{}', 0, 0, now(), now(), now() + interval '1 hour')");
+
+    my $pid = fork // die "fork: $!";
+
+    if ($pid == 0) {
+        open STDERR, '>', '/dev/null';
+        eval { $t->psql("begin; update intent_webhooks set next_attempt_at = now() where version = 1"
+                        . " and intent_id = 'eeeeeeee-0000-7000-8000-000000000001'; commit;"
+                        . ' begin; select 1 from intent_webhooks for update; select pg_sleep(41); rollback') };
+        POSIX::_exit(0);
+    }
+
+    wait_for(sub { $receiver->told }, 10, 'it to be told');
+    my $start = time;
+    $_->nginx_quit for $t, $other;
+    my $took = time - $start;
+    cmp_ok($took, '<', 16, sprintf 'workers exit soon after 5 s, in %.1f s for two', $took);
+
+    $t->psql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(41)%'"
+             . ' and pid <> pg_backend_pid()');
+    waitpid $pid, 0;
+    $_->nginx_start for $t, $other;
+    $receiver->all_told;
+}
+
+
 # --- other ends --------------------------------------------------------------
 
 {
@@ -181,7 +217,10 @@ sub tellers { my $pid = wait_for(sub { $receiver->teller($t, $other) }, 10, 'one
     is($revoked->{event}{error}, 'the intent was revoked', 'who was told of an intent is told that it was revoked');
 }
 
-unlike($_->error_log, qr/refused "webhook|refused to delete what/, 'Postgres refused no statement')
+# but where a row was locked
+
+unlike($_->error_log, qr/refused "webhook\w+" of webhook "\S+": (?!57014|55P03)|refused to delete what/,
+       'Postgres refused no statement')
     for $t, $other;
 
 $_->nginx_quit for $t, $other;

@@ -35,6 +35,8 @@ sub milliseconds {
     return timegm($s, $i, $h, $d, $m - 1, $y) * 1000 + $ms;
 }
 
+sub rss { $t->read_file("/proc/$_[0]/status") =~ /VmRSS:\s+(\d+)/ ? $1 : 0 }
+
 
 # --- configuration -----------------------------------------------------------
 
@@ -185,6 +187,95 @@ $t->nginx_start;
     $receiver->all_told;
     $receiver->check('a redirect is not followed, and is a failure', \@ids);
     is(scalar(grep { $_->{path} eq '/elsewhere' } $receiver->told), 0, 'nobody went there');
+}
+
+# --- what one intent is always answered, and rows that cannot be told ----------
+
+sub rows {
+    my ($prefix, $n, $status, $bytes) = @_;
+    $t->psql('insert into intent_webhooks (intent_id, version, webhook, type, status, chain, params, attempts,'
+             . ' confirmations, created_at, updated_at, queued_at, next_attempt_at)'
+             . " select ('$prefix-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 1, '/_webhook', 'transfer',"
+             . " '$status', 'dev', json_build_object('recipient', '0x', 'note', repeat('x', $bytes)), 0, 0, now(),"
+             . " now(), now() - interval '1 hour', now() - interval '1 minute' from generate_series(1, $n) n");
+}
+
+sub left { $t->psql("select count(*) from intent_webhooks where intent_id::text like '$_[0]%'") }
+
+{
+    # too busy, it says, whenever it is told of one intent
+
+    $receiver->forget;
+    my $busy = lc $t->fresh_address;
+    $receiver->mode(refuse => { $busy => 503 }, headers => { 'Retry-After' => 1 });
+    my ($bad) = $receiver->submit(1, body => { params => { amount => '1', recipient => $busy } });
+    my (@ids, $start);
+
+    for ($start = time; time < $start + 8; sleep 0.4) {
+        push @ids, $receiver->submit(1);
+    }
+
+    $receiver->finished;
+    wait_for(sub { $t->psql("select count(*) from intent_webhooks where intent_id <> '$bad'") == 0 },
+             10, 'the others to be told');
+    $receiver->check('503 and Retry-After for one, always', \@ids);
+
+    my $failures = $t->psql("select failures from intent_webhooks where intent_id = '$bad' and version = 1");
+    ok($failures >= 3 && $failures <= 6, "its failures count, and it waits for longer each time: $failures");
+    my $alone = () = $t->error_log =~ /asks to be left alone/g;
+    is($alone, 1, 'the others were left alone once');
+
+    my @late = sort { $a <=> $b } map { $_->{at} - milliseconds($_->{event}{createdAt}) }
+               grep { $_->{event}{version} == 1 && $_->{event}{intentId} ne $bad } $receiver->told;
+    note("ms from creation to the receiver: median $late[@late / 2], last $late[-1]");
+    cmp_ok($late[@late / 2], '<', 900, 'most of the others were told at once');
+    cmp_ok($late[-1], '<', 3000, 'and all soon');
+    $t->psql("delete from intent_webhooks where intent_id = '$bad'");
+
+    # rows of a newer version, more than are read at once, before all others
+
+    $receiver->forget;
+    $receiver->mode;
+    rows('eeeeeeee', 70, 'paused', 1);
+    @ids = $receiver->submit(5);
+    wait_for(sub { 5 <= grep { $_->{event}{version} == 1 } $receiver->told }, 5, 'those behind them');
+    wait_for(sub { $t->psql("select count(*) from intent_webhooks where status = 'paused' and failures = 1"
+                            . " and next_attempt_at > now() + interval '4 minutes'") == 70 }, 5, 'them to wait');
+    $receiver->finished;
+    $receiver->check('behind rows that are not understood', \@ids);
+    my $said = () = $t->error_log =~ /\[error\].*webhook.*version 1 of intent eeeeeeee\S+ is not understood/g;
+    is($said, 70, 'the log has each of them once');
+    $t->psql("delete from intent_webhooks where status = 'paused'");
+
+    # large ones: read a few at a time, and all of them
+
+    my ($before) = sort { $b <=> $a } map { rss($_) } $t->workers;
+    rows('dddddddd', 30, 'pending', 400_000);
+    wait_for(sub { left('dddddddd') == 0 }, 20, '30 of 400 kB to be told');
+    my ($after) = sort { $b <=> $a } map { rss($_) } $t->workers;
+    note("the largest worker: $before kB, $after kB");
+    cmp_ok($after - $before, '<', 20_000, 'without all of them in memory at once');
+    is(scalar(grep { $_->{event}{intentId} =~ /^dddddddd/ && length $_->{event}{params}{note} == 400_000 }
+              $receiver->told), 30, 'each was told once');
+    $receiver->forget;
+
+    # what is too old: of one intent nothing, for its version 1 was just tried
+
+    is($t->psql(q{
+        begin;
+        insert into intent_webhooks (intent_id, version, webhook, type, status, chain, params, attempts,
+            confirmations, created_at, updated_at, queued_at, next_attempt_at)
+        select ('bbbbbbbb-0000-7000-8000-00000000000' || i)::uuid, v, '/_old', 'transfer', 'pending', 'dev', '{}',
+            0, 0, now(), now(), now() - interval '4 days',
+            case when i = 2 and v = 1 then now() else now() - interval '4 days' end
+        from generate_series(1, 2) i, generate_series(1, 2) v;
+        create temp table n on commit drop as
+            select intent_webhook_forget('/_old', now() - interval '3 days', 500) as first;
+        select first || ' ' || (select string_agg(right(intent_id::text, 1) || '.' || version, ' ' order by 1)
+                                from intent_webhooks where webhook = '/_old')
+            || ' ' || intent_webhook_forget('/_old', now() - interval '3 days', 500)
+            || ' ' || intent_webhook_forget('/_old', now() - interval '3 days', 500) from n;
+        rollback}), '1 1.2 2.1 2.2 1 0', 'what is too old is given up in order');
 }
 
 

@@ -6,6 +6,7 @@
 
 
 #include "ngx_http_intent_store_private.h"
+#include "ngx_http_intent_store_webhook.h"
 
 
 typedef enum {
@@ -273,6 +274,10 @@ static const char  *ngx_http_intent_store_migrations[] = {
     "CREATE INDEX intent_webhooks_next"
     "    ON intent_webhooks (webhook, next_attempt_at);"
 
+    /* what nobody tells */
+
+    "CREATE INDEX intent_webhooks_queued ON intent_webhooks (queued_at);"
+
     "CREATE FUNCTION intent_webhook_queue() RETURNS trigger"
     " LANGUAGE plpgsql SET search_path FROM CURRENT AS $body$"
     " BEGIN"
@@ -300,23 +305,34 @@ static const char  *ngx_http_intent_store_migrations[] = {
     " END $body$;"
 
     /*
-     * What is to be told, of each intent the lowest version.  How much of the
-     * table that is the server cannot know, and a plan may be older than what
-     * is in the table: hence functions, and what they set.
+     * What is due, of each intent the lowest version, until their params are
+     * large.  How much of the table that is the server cannot know, and a plan
+     * may be older than what is in the table: hence functions, and what they
+     * set.
      */
 
-    "CREATE FUNCTION intent_webhook_due(hook text, held uuid[],"
-    "    till timestamptz, most int) RETURNS SETOF intent_webhooks"
+    "CREATE FUNCTION intent_webhook_due(hook text, held uuid[], most int)"
+    " RETURNS SETOF intent_webhooks"
     " LANGUAGE plpgsql SET search_path FROM CURRENT SET jit TO off"
     " SET enable_seqscan TO off SET enable_bitmapscan TO off"
     " SET enable_sort TO off AS $body$"
+    " DECLARE"
+    "    due intent_webhooks;"
+    "    at timestamptz := clock_timestamp();"
+    "    bytes int8 := 0;"
     " BEGIN"
-    "    RETURN QUERY SELECT w.* FROM intent_webhooks w"
-    "    WHERE w.webhook = hook AND w.next_attempt_at <= till"
-    "    AND w.intent_id <> ALL (held)"
-    "    AND w.version = (SELECT min(e.version) FROM intent_webhooks e"
-    "        WHERE e.intent_id = w.intent_id)"
-    "    ORDER BY w.next_attempt_at LIMIT most;"
+    "    FOR due IN SELECT w.* FROM intent_webhooks w"
+    "        WHERE w.webhook = hook AND w.next_attempt_at <= at"
+    "        AND w.intent_id <> ALL (held)"
+    "        AND w.version = (SELECT min(e.version) FROM intent_webhooks e"
+    "            WHERE e.intent_id = w.intent_id)"
+    "        ORDER BY w.next_attempt_at LIMIT most"
+    "    LOOP"
+    "        RETURN NEXT due;"
+    "        bytes := bytes + octet_length(due.params::text);"
+    "        EXIT WHEN bytes >= "
+             ngx_value(NGX_HTTP_INTENT_STORE_WEBHOOK_BYTES) ";"
+    "    END LOOP;"
     " END $body$;"
 
     /*
@@ -342,6 +358,34 @@ static const char  *ngx_http_intent_store_migrations[] = {
     "                    + delays[i] * interval '1 ms'"
     "            WHERE intent_id = ids[i] AND version >= versions[i];"
     "        END IF;"
+    "    END LOOP;"
+    "    RETURN n;"
+    " END $body$;"
+
+    /*
+     * What is too old, of each intent the lowest version.  What was tried is
+     * due later, and not meant: nor is what comes after it.
+     */
+
+    "CREATE FUNCTION intent_webhook_forget(hook text, till timestamptz,"
+    "    most int8) RETURNS int8"
+    " LANGUAGE plpgsql SET search_path FROM CURRENT SET jit TO off"
+    " SET enable_seqscan TO off SET enable_bitmapscan TO off"
+    " SET enable_sort TO off AS $body$"
+    " DECLARE"
+    "    gone record;"
+    "    n int8 := 0;"
+    " BEGIN"
+    "    FOR gone IN SELECT w.intent_id, w.version FROM intent_webhooks w"
+    "        WHERE w.webhook = hook AND w.next_attempt_at < till"
+    "        AND w.queued_at < till"
+    "        AND w.version = (SELECT min(e.version) FROM intent_webhooks e"
+    "            WHERE e.intent_id = w.intent_id)"
+    "        ORDER BY w.next_attempt_at LIMIT most"
+    "    LOOP"
+    "        DELETE FROM intent_webhooks"
+    "        WHERE intent_id = gone.intent_id AND version = gone.version;"
+    "        n := n + 1;"
     "    END LOOP;"
     "    RETURN n;"
     " END $body$;"

@@ -23,7 +23,8 @@
 /* columns behind those of an intent */
 typedef enum {
     NGX_HTTP_INTENT_STORE_WEBHOOK_FAILURES = NGX_HTTP_INTENT_STORE_NCOLUMNS,
-    NGX_HTTP_INTENT_STORE_WEBHOOK_AGE
+    NGX_HTTP_INTENT_STORE_WEBHOOK_AGE,
+    NGX_HTTP_INTENT_STORE_WEBHOOK_VERSION
 } ngx_http_intent_store_webhook_column_e;
 
 
@@ -63,18 +64,18 @@ static void ngx_http_intent_store_untold_done(ngx_http_intent_pg_query_t *q,
     ngx_int_t rc, PGresult *res);
 
 
-#define NGX_HTTP_INTENT_STORE_WEBHOOK_FETCH(till, limit)                      \
-    "SELECT " NGX_HTTP_INTENT_STORE_COLUMNS ", failures, age FROM ("          \
+#define NGX_HTTP_INTENT_STORE_WEBHOOK_FETCH(limit)                            \
+    "SELECT " NGX_HTTP_INTENT_STORE_COLUMNS ", failures, age, version FROM (" \
     "SELECT w.*, w.intent_id AS id, NULL::bytea AS signature,"                \
     " NULL::numeric AS nonce,"                                                \
     " (extract(epoch FROM clock_timestamp() - w.queued_at) * 1000)::int8"     \
-    " AS age FROM intent_webhook_due($1, $2, " till ", " limit ") AS w"       \
+    " AS age FROM intent_webhook_due($1, $2, " limit ") AS w"                 \
     ") AS due"
 
 
 static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_webhook_due_stmt = {
     "webhook_due",
-    NGX_HTTP_INTENT_STORE_WEBHOOK_FETCH("clock_timestamp()",
+    NGX_HTTP_INTENT_STORE_WEBHOOK_FETCH(
         ngx_value(NGX_HTTP_INTENT_STORE_WEBHOOK_BATCH)),
     2, { NGX_HTTP_INTENT_PG_TEXT, NGX_HTTP_INTENT_PG_UUID_ARRAY }
 };
@@ -82,7 +83,7 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_webhook_due_stmt = {
 
 static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_webhook_next_stmt = {
     "webhook_next",
-    NGX_HTTP_INTENT_STORE_WEBHOOK_FETCH("'infinity'", "1"),
+    NGX_HTTP_INTENT_STORE_WEBHOOK_FETCH("1"),
     2, { NGX_HTTP_INTENT_PG_TEXT, NGX_HTTP_INTENT_PG_UUID_ARRAY }
 };
 
@@ -113,21 +114,10 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_webhook_count_stmt = {
 };
 
 
-/* what was tried is due later, and not meant here */
-
 static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_webhook_forget_stmt = {
     "webhook_forget",
 
-    "WITH old AS MATERIALIZED ("
-    "SELECT intent_id, version FROM intent_webhooks WHERE webhook = $1"
-    " AND next_attempt_at < now() - $2 * interval '1 second'"
-    " AND queued_at < now() - $2 * interval '1 second'"
-    " ORDER BY next_attempt_at LIMIT $3"
-    "), gone AS ("
-    "DELETE FROM intent_webhooks w USING old"
-    " WHERE w.intent_id = old.intent_id AND w.version = old.version"
-    " RETURNING 1"
-    ") SELECT count(*) FROM gone",
+    "SELECT intent_webhook_forget($1, now() - $2 * interval '1 second', $3)",
 
     3, { NGX_HTTP_INTENT_PG_TEXT, NGX_HTTP_INTENT_PG_INT8,
          NGX_HTTP_INTENT_PG_INT8 }
@@ -140,7 +130,7 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_untold_stmt = {
     "WITH old AS MATERIALIZED ("
     "SELECT intent_id, version FROM intent_webhooks"
     " WHERE queued_at < now() - " NGX_HTTP_INTENT_STORE_WEBHOOK_UNTOLD
-    " LIMIT $1"
+    " ORDER BY queued_at LIMIT $1"
     "), gone AS ("
     "DELETE FROM intent_webhooks w USING old"
     " WHERE w.intent_id = old.intent_id AND w.version = old.version"
@@ -372,6 +362,7 @@ ngx_http_intent_store_webhook_row(void *rows, ngx_uint_t i, ngx_pool_t *pool,
 {
     int64_t    ms;
     PGresult  *res;
+    ngx_int_t  rc;
 
     res = rows;
 
@@ -382,7 +373,12 @@ ngx_http_intent_store_webhook_row(void *rows, ngx_uint_t i, ngx_pool_t *pool,
                                  NGX_HTTP_INTENT_STORE_WEBHOOK_AGE, 0);
     *age = (ngx_msec_t) ngx_max(ms, 0);
 
-    return ngx_http_intent_store_read_row(res, (int) i, pool, in);
+    rc = ngx_http_intent_store_read_row(res, (int) i, pool, in);
+
+    in->version = (ngx_uint_t) ngx_http_intent_pg_int8(res, (int) i,
+                                    NGX_HTTP_INTENT_STORE_WEBHOOK_VERSION, 0);
+
+    return rc;
 }
 
 

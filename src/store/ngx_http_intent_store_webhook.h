@@ -57,9 +57,12 @@ typedef void (*ngx_http_intent_store_webhook_pt)(void *data, ngx_int_t rc,
 /* rows that are read in one go */
 #define NGX_HTTP_INTENT_STORE_WEBHOOK_BATCH  64
 
+/* with so much in their params, no more are read in that go */
+#define NGX_HTTP_INTENT_STORE_WEBHOOK_BYTES  1048576
+
 typedef enum {
     NGX_HTTP_INTENT_STORE_WEBHOOK_DUE = 0,  /* a batch of what is due */
-    NGX_HTTP_INTENT_STORE_WEBHOOK_NEXT      /* one, due or not */
+    NGX_HTTP_INTENT_STORE_WEBHOOK_NEXT      /* one of it */
 } ngx_http_intent_store_webhook_which_e;
 
 /*
@@ -71,7 +74,11 @@ ngx_int_t ngx_http_intent_store_webhook_fetch(
     ngx_http_intent_store_webhook_t *wh, ngx_uint_t which, u_char *ids,
     ngx_uint_t n, ngx_http_intent_store_webhook_rows_pt handler);
 
-/* one of those rows: the intent as it was, its strings from pool */
+/*
+ * One of those rows: the intent as it was, its strings from pool.  NGX_ERROR:
+ * no memory, or it is not understood; its id (unless it is empty), version,
+ * failures and age are there all the same.
+ */
 ngx_int_t ngx_http_intent_store_webhook_row(void *rows, ngx_uint_t i,
     ngx_pool_t *pool, ngx_http_intent_t *in, ngx_uint_t *failures,
     ngx_msec_t *age);
@@ -99,7 +106,10 @@ ngx_int_t ngx_http_intent_store_webhook_count(
     ngx_http_intent_store_webhook_t *wh, ngx_uint_t max,
     ngx_http_intent_store_webhook_pt handler);
 
-/* deletes what has waited for longer than max_age seconds, some of it */
+/*
+ * Deletes some of what has waited for longer than max_age seconds: of an
+ * intent only the lowest version, so that none is told after a higher one.
+ */
 ngx_int_t ngx_http_intent_store_webhook_forget(
     ngx_http_intent_store_webhook_t *wh, time_t max_age,
     ngx_http_intent_store_webhook_pt handler);

@@ -11,12 +11,17 @@
 #include "ngx_http_intent_webhook_private.h"
 
 
-#define NGX_HTTP_INTENT_WEBHOOK_POOL      1024
+#define NGX_HTTP_INTENT_WEBHOOK_POOL      512
+#define NGX_HTTP_INTENT_WEBHOOK_ROW_POOL  1024
 
 /* ms, until a delivery that failed is tried again: at first, at most */
 #define NGX_HTTP_INTENT_WEBHOOK_BACKOFF   1000
 #define NGX_HTTP_INTENT_WEBHOOK_REFUSED   300000    /* by an answer */
 #define NGX_HTTP_INTENT_WEBHOOK_UNHEARD   30000     /* no answer */
+#define NGX_HTTP_INTENT_WEBHOOK_PAUSED    5000      /* nor for others */
+
+/* ms, until a row that is not understood is read again */
+#define NGX_HTTP_INTENT_WEBHOOK_UNREAD    300000
 
 /* failures in a row, without one that was taken */
 #define NGX_HTTP_INTENT_WEBHOOK_FAILURES  10
@@ -27,14 +32,23 @@
 #define NGX_HTTP_INTENT_WEBHOOK_GONE      410
 
 
+static ngx_int_t ngx_http_intent_webhook_read(
+    ngx_http_intent_webhook_delivery_t *d, void *rows, ngx_uint_t i,
+    ngx_pool_t *pool);
+static ngx_int_t ngx_http_intent_webhook_unread(
+    ngx_http_intent_webhook_delivery_t *d);
 static ngx_int_t ngx_http_intent_webhook_body(
-    ngx_http_intent_webhook_delivery_t *d, ngx_http_intent_t *in);
+    ngx_http_intent_webhook_delivery_t *d, ngx_pool_t *pool,
+    ngx_http_intent_t *in);
 static void ngx_http_intent_webhook_answered(void *data,
     ngx_http_intent_post_t *post);
 static void ngx_http_intent_webhook_taken(
     ngx_http_intent_webhook_delivery_t *d);
 static void ngx_http_intent_webhook_not_taken(
     ngx_http_intent_webhook_delivery_t *d, ngx_http_intent_post_t *post);
+static void ngx_http_intent_webhook_see(
+    ngx_http_intent_webhook_delivery_t *d, ngx_http_intent_post_t *post,
+    ngx_msec_t after);
 static ngx_uint_t ngx_http_intent_webhook_unheard(
     ngx_http_intent_post_t *post);
 static void ngx_http_intent_webhook_give_up(
@@ -43,47 +57,113 @@ static ngx_msec_t ngx_http_intent_webhook_backoff(ngx_uint_t failures,
     ngx_msec_t max);
 
 
-ngx_http_intent_webhook_delivery_t *
+ngx_int_t
 ngx_http_intent_webhook_delivery(ngx_http_intent_webhook_queue_t *q,
     void *rows, ngx_uint_t i)
 {
-    ngx_pool_t                          *pool;
-    ngx_http_intent_t                    in;
+    ngx_int_t                            rc;
+    ngx_pool_t                          *pool, *temp;
     ngx_http_intent_webhook_delivery_t  *d;
 
     pool = ngx_create_pool(NGX_HTTP_INTENT_WEBHOOK_POOL, q->log);
     if (pool == NULL) {
-        return NULL;
+        return NGX_ERROR;
     }
 
     d = ngx_pcalloc(pool, sizeof(ngx_http_intent_webhook_delivery_t));
+    temp = ngx_create_pool(NGX_HTTP_INTENT_WEBHOOK_ROW_POOL, q->log);
 
-    if (d == NULL
-        || ngx_http_intent_store_webhook_row(rows, i, pool, &in, &d->failures,
-                                             &d->age)
-           != NGX_OK
-        || ngx_http_intent_id_parse(in.id.data, in.id.len, d->told.id)
-           != NGX_OK)
-    {
-        ngx_destroy_pool(pool);
-        return NULL;
+    if (d == NULL || temp == NULL) {
+        rc = NGX_ERROR;
+
+    } else {
+        d->pool = pool;
+        d->owner = q;
+        d->read_at = ngx_current_msec;
+
+        rc = ngx_http_intent_webhook_read(d, rows, i, temp);
     }
 
-    d->pool = pool;
-    d->owner = q;
-    d->id = in.id;
-    d->read_at = ngx_current_msec;
-    d->told.version = in.version;
+    if (temp) {
+        ngx_destroy_pool(temp);
+    }
 
-    if (ngx_http_intent_webhook_body(d, &in) != NGX_OK) {
+    if (rc == NGX_ERROR) {
         ngx_destroy_pool(pool);
-        return NULL;
+        return NGX_ERROR;
     }
 
     q->n++;
-    ngx_queue_insert_tail(&q->ready, &d->queue);
+    q->bytes += d->body.len;
+    ngx_queue_insert_tail(rc == NGX_OK ? &q->ready : &q->told, &d->queue);
 
-    return d;
+    return rc;
+}
+
+
+/* only what is sent is kept: params may be large, and many are read ahead */
+
+static ngx_int_t
+ngx_http_intent_webhook_read(ngx_http_intent_webhook_delivery_t *d,
+    void *rows, ngx_uint_t i, ngx_pool_t *pool)
+{
+    ngx_int_t          rc;
+    ngx_http_intent_t  in;
+
+    rc = ngx_http_intent_store_webhook_row(rows, i, pool, &in, &d->failures,
+                                           &d->age);
+
+    if (in.id.len == 0
+        || ngx_http_intent_id_parse(in.id.data, in.id.len, d->told.id)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    d->told.version = in.version;
+
+    d->id.len = in.id.len;
+    d->id.data = ngx_pstrdup(d->pool, &in.id);
+
+    if (d->id.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (rc != NGX_OK) {
+        return ngx_http_intent_webhook_unread(d);
+    }
+
+    return ngx_http_intent_webhook_body(d, pool, &in);
+}
+
+
+/*
+ * Of a newer version, perhaps, or written by hand.  It goes behind the others,
+ * which it would be read before for ever; an update may understand it.
+ */
+
+static ngx_int_t
+ngx_http_intent_webhook_unread(ngx_http_intent_webhook_delivery_t *d)
+{
+    ngx_http_intent_webhook_t  *wh;
+
+    wh = d->owner->webhook;
+
+    d->told.counts = 1;
+    d->told.delay = NGX_HTTP_INTENT_WEBHOOK_UNREAD;
+
+    if ((time_t) (d->age / 1000) >= wh->max_age) {
+        d->told.done = 1;
+        ngx_http_intent_stat_inc(wh->given_up, 1);
+    }
+
+    ngx_log_error(NGX_LOG_ERR, d->owner->log, 0,
+                  "intent webhook \"%V\": version %ui of intent %V is not "
+                  "understood, it is %s", &wh->uri, d->told.version, &d->id,
+                  d->told.done ? "given up, it is older than max_age"
+                               : "read again in 5 minutes");
+
+    return NGX_DECLINED;
 }
 
 
@@ -91,12 +171,12 @@ ngx_http_intent_webhook_delivery(ngx_http_intent_webhook_queue_t *q,
 
 static ngx_int_t
 ngx_http_intent_webhook_body(ngx_http_intent_webhook_delivery_t *d,
-    ngx_http_intent_t *in)
+    ngx_pool_t *pool, ngx_http_intent_t *in)
 {
     u_char     *p;
     ngx_str_t   json;
 
-    json = ngx_http_intent_json(d->pool, in);
+    json = ngx_http_intent_json(pool, in);
 
     if (json.data == NULL) {
         return NGX_ERROR;
@@ -182,6 +262,7 @@ ngx_http_intent_webhook_delivery_destroy(
 
     ngx_queue_remove(&d->queue);
     d->owner->n--;
+    d->owner->bytes -= d->body.len;
 
     ngx_destroy_pool(d->pool);
 }
@@ -260,7 +341,7 @@ ngx_http_intent_webhook_not_taken(ngx_http_intent_webhook_delivery_t *d,
 {
     time_t                            age;
     ngx_uint_t                        unheard;
-    ngx_msec_t                        after;
+    ngx_msec_t                        after, max;
     ngx_http_intent_webhook_queue_t  *q;
 
     q = d->owner;
@@ -288,41 +369,59 @@ ngx_http_intent_webhook_not_taken(ngx_http_intent_webhook_delivery_t *d,
         q->row++;
     }
 
-    /*
-     * While nobody answers it is the webhook that waits.  This one goes behind
-     * the others, so that another will be the next to see.
-     */
+    /* while nobody answers, one that goes to see is not made to wait long */
 
-    if (q->breaker != NGX_HTTP_INTENT_WEBHOOK_CLOSED || after) {
-        d->told.delay = NGX_HTTP_INTENT_WEBHOOK_BACKOFF;
+    max = unheard ? NGX_HTTP_INTENT_WEBHOOK_UNHEARD
+                  : NGX_HTTP_INTENT_WEBHOOK_REFUSED;
 
-        if (q->breaker == NGX_HTTP_INTENT_WEBHOOK_CLOSED) {
-            ngx_log_error(NGX_LOG_NOTICE, q->log, 0,
-                          "intent webhook \"%V\" asks to be left alone for "
-                          "%M ms", &q->webhook->uri, after);
-        }
-
-        if (q->breaker != NGX_HTTP_INTENT_WEBHOOK_OPEN) {
-            ngx_http_intent_webhook_queue_pause(q, ngx_max(after, 1));
-        }
-
-        return;
+    if (q->breaker != NGX_HTTP_INTENT_WEBHOOK_CLOSED) {
+        max = NGX_HTTP_INTENT_WEBHOOK_PAUSED;
     }
 
     d->told.counts = 1;
-    d->told.delay = ngx_http_intent_webhook_backoff(d->failures,
-                                    unheard ? NGX_HTTP_INTENT_WEBHOOK_UNHEARD
-                                          : NGX_HTTP_INTENT_WEBHOOK_REFUSED);
+    d->told.delay = ngx_http_intent_webhook_backoff(d->failures, max);
+    d->told.delay = ngx_max(d->told.delay, after);
 
-    if (q->row >= NGX_HTTP_INTENT_WEBHOOK_FAILURES) {
-        ngx_log_error(NGX_LOG_WARN, q->log, 0,
-                      "intent webhook \"%V\" has not taken %ui in a row, the "
-                      "last with status %ui: it is asked now and then, what "
-                      "it is to be told is kept", &q->webhook->uri, q->row,
-                      post->status);
+    /* what one intent is always answered is not said of the others */
 
-        ngx_http_intent_webhook_queue_pause(q, 1);
+    ngx_http_intent_webhook_see(d, post, d->failures == 0 ? after : 0);
+}
+
+
+/* what a failure tells of the receiver: whether the webhook pauses */
+
+static void
+ngx_http_intent_webhook_see(ngx_http_intent_webhook_delivery_t *d,
+    ngx_http_intent_post_t *post, ngx_msec_t after)
+{
+    ngx_http_intent_webhook_queue_t  *q;
+
+    q = d->owner;
+
+    if (q->breaker == NGX_HTTP_INTENT_WEBHOOK_OPEN) {
+        return;
     }
+
+    if (q->breaker == NGX_HTTP_INTENT_WEBHOOK_CLOSED) {
+
+        if (after) {
+            ngx_log_error(NGX_LOG_NOTICE, q->log, 0,
+                          "intent webhook \"%V\" asks to be left alone for "
+                          "%M ms", &q->webhook->uri, after);
+
+        } else if (q->row >= NGX_HTTP_INTENT_WEBHOOK_FAILURES) {
+            ngx_log_error(NGX_LOG_WARN, q->log, 0,
+                          "intent webhook \"%V\" has not taken %ui in a row, "
+                          "the last with status %ui: it is asked now and "
+                          "then, what it is to be told is kept",
+                          &q->webhook->uri, q->row, post->status);
+
+        } else {
+            return;
+        }
+    }
+
+    ngx_http_intent_webhook_queue_pause(q, ngx_max(after, 1));
 }
 
 

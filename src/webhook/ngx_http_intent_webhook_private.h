@@ -97,6 +97,7 @@ struct ngx_http_intent_webhook_queue_s {
     ngx_queue_t                        told;    /* to be settled */
     ngx_queue_t                        settling;
     ngx_uint_t                         n;       /* in all of them */
+    size_t                             bytes;   /* of their bodies */
     ngx_uint_t                         nflying;
     ngx_uint_t                         nsettling;
     ngx_uint_t                         asked;   /* rows, of a fetch */
@@ -165,8 +166,11 @@ void ngx_http_intent_webhook_queue_pause(ngx_http_intent_webhook_queue_t *q,
 
 /* ---- a delivery: ngx_http_intent_webhook_delivery.c ---- */
 
-/* of a row of Postgres; NULL: no memory, or a row that makes no sense */
-ngx_http_intent_webhook_delivery_t *ngx_http_intent_webhook_delivery(
+/*
+ * Of a row of Postgres.  NGX_DECLINED: it is not understood, which will be
+ * settled; NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_intent_webhook_delivery(
     ngx_http_intent_webhook_queue_t *q, void *rows, ngx_uint_t i);
 
 /* posts it, from ready to flying; NGX_ERROR: no memory, it stays */

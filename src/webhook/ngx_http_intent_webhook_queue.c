@@ -27,6 +27,9 @@
 #define NGX_HTTP_INTENT_WEBHOOK_COUNTED    20000    /* rows */
 #define NGX_HTTP_INTENT_WEBHOOK_FORGET     60000    /* ms between */
 
+/* of what is to be sent: where it is more, no more is read ahead */
+#define NGX_HTTP_INTENT_WEBHOOK_BYTES      (4 * 1024 * 1024)
+
 /* ms that a worker which exits waits for answers */
 #define NGX_HTTP_INTENT_WEBHOOK_GRACE      5000
 
@@ -539,13 +542,15 @@ ngx_http_intent_webhook_fetch(ngx_http_intent_webhook_queue_t *q)
 
         /* read ahead, so that Postgres need not be waited for */
 
-        if (q->n > q->webhook->max_in_flight * 2 + asked) {
+        if (q->n > q->webhook->max_in_flight * 2 + asked
+            || q->bytes > NGX_HTTP_INTENT_WEBHOOK_BYTES)
+        {
             return;
         }
 
     } else {
 
-        /* one to see, if there is none at hand */
+        /* one to see, of those that are due, if there is none at hand */
 
         if (q->breaker == NGX_HTTP_INTENT_WEBHOOK_OPEN
             || q->nflying || !ngx_queue_empty(&q->ready))
@@ -608,7 +613,8 @@ ngx_http_intent_webhook_fetched(void *data, ngx_int_t rc, void *rows,
 {
     ngx_http_intent_webhook_queue_t *q = data;
 
-    ngx_uint_t  i;
+    size_t      before;
+    ngx_uint_t  i, more;
 
     q->fetching = 0;
 
@@ -620,13 +626,20 @@ ngx_http_intent_webhook_fetched(void *data, ngx_int_t rc, void *rows,
                    "intent webhook \"%V\": %ui to be told", &q->webhook->uri,
                    n);
 
+    more = 0;
+    before = q->bytes;
+
     for (i = 0; i < n; i++) {
-        if (ngx_http_intent_webhook_delivery(q, rows, i) == NULL) {
-            break;
+        if (ngx_http_intent_webhook_delivery(q, rows, i) != NGX_ERROR) {
+            more = 1;
         }
     }
 
-    if (n == q->asked) {
+    /* there may be more; those without memory are looked at again, later */
+
+    if (more && (n == q->asked
+                 || q->bytes - before >= NGX_HTTP_INTENT_STORE_WEBHOOK_BYTES))
+    {
         q->due = 1;
     }
 
@@ -714,10 +727,6 @@ ngx_http_intent_webhook_grace_handler(ngx_event_t *ev)
 
     ngx_http_intent_webhook_clear(&q->flying);
 
-    if (q->nsettling == 0) {
-        ngx_http_intent_webhook_clear(&q->told);
-    }
-
     ngx_http_intent_webhook_drained(q);
 }
 
@@ -725,6 +734,12 @@ ngx_http_intent_webhook_grace_handler(ngx_event_t *ev)
 static void
 ngx_http_intent_webhook_drained(ngx_http_intent_webhook_queue_t *q)
 {
+    /* after the grace, what could not be settled is told twice */
+
+    if (!q->grace.timer_set && q->nsettling == 0) {
+        ngx_http_intent_webhook_clear(&q->told);
+    }
+
     /* once: the timer is set until then */
 
     if (q->n || (!q->grace.timer_set && !q->grace.timedout)) {
