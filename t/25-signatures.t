@@ -22,7 +22,7 @@ my $function = 'execute(address,uint256,uint64,bytes,string,uint256,int256,bytes
 my $t = IntentTest->new(
     workers  => 2,
     accounts => 1,
-    anvil    => {},
+    anvil    => { 'block-time' => 1 },
     chain    => { poll_interval => '50ms', max_in_flight => 64,
                   eip712_domain => '"Intent Gate" version=7 '
                       . 'verifying_contract=0x00000000219ab540356cBB839Cbe05303d7705Fa' },

@@ -11,7 +11,7 @@ use Test::More;
 my $t = IntentTest->new(
     workers => 2,
     chain   => { poll_interval => '50ms' },
-    anvil   => {},
+    anvil   => { 'block-time' => 1 },
     http    => 'set_real_ip_from 127.0.0.1; real_ip_header X-Real-IP;',
     api     => 'intent_user $http_x_user; client_body_buffer_size 64k;',
     server  => 'location /other { intent_api; }',

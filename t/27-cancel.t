@@ -13,7 +13,7 @@ use Test::More;
 my $t = IntentTest->new(
     workers => 2,
     chain   => { poll_interval => '50ms' },
-    anvil   => {},
+    anvil   => { 'block-time' => 1 },
     http    => 'log_format intent "$request_method $uri $status [$intent_user] [$intent_id] '
                . '[$intent_type] [$intent_status]";',
     api     => 'intent_user $http_x_user; intent_batch 100; client_body_buffer_size 64k;'
@@ -234,7 +234,7 @@ $t->clean_ok;
 
 # where no location knows who calls
 
-$t = IntentTest->new(workers => 1, anvil => {});
+$t = IntentTest->new(workers => 1, anvil => { 'block-time' => 1 });
 $t->pause('anvil');
 $r = $t->post('/api/intents', { %{ body(1, $to) }, userId => 'alice' });
 is(cancel($r->{json}{intentId})->{status}, 200, 'where no location knows callers, an id does');

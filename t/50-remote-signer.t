@@ -127,7 +127,7 @@ subtest 'transfers, a reload, kill -9' => sub {
 
 
 subtest 'a token' => sub {
-    my $t = gateway(anvil => {});
+    my $t = gateway(anvil => { 'block-time' => 1 });
     my $token = $t->deploy_token(from => $t->address(9));
     my $recipient = $t->fresh_address;
     $t->token_transfer($token, $t->address(9), $address, 1000);
@@ -236,7 +236,7 @@ subtest 'a replacement is mined while the signer is away' => sub {
 
 
 subtest 'lies, junk and half answers' => sub {
-    my ($t, $signer) = liar(anvil => {});
+    my ($t, $signer) = liar(anvil => { 'block-time' => 1 });
     my $run = ExactlyOnce->new($t);
     my $log = '';
 
@@ -273,7 +273,7 @@ subtest 'lies, junk and half answers' => sub {
 
 subtest 'one that the signer refuses' => sub {
     for my $mode ('refuse 13', 'refuse_one_by_one 13') {
-        my ($t, $signer) = liar(anvil => {}, workers => 1);
+        my ($t, $signer) = liar(anvil => { 'block-time' => 1 }, workers => 1);
         my $recipient = $t->fresh_address;
         $signer->mode($mode);
 
@@ -294,7 +294,7 @@ subtest 'one that the signer refuses' => sub {
 
 
 subtest 'one that it always signs wrongly does not keep others' => sub {
-    my ($t, $signer) = liar(anvil => {}, workers => 1);
+    my ($t, $signer) = liar(anvil => { 'block-time' => 1 }, workers => 1);
     $signer->mode('value 1');
     my $one = $t->post_intent('transfer', { recipient => $t->fresh_address, amount => '1' });
     wait_for(sub { $t->error_log =~ $wrong }, 20, 'it to be asked for');
@@ -312,7 +312,7 @@ subtest 'one that it always signs wrongly does not keep others' => sub {
 
 
 subtest 'a signer that takes no batches' => sub {
-    my ($t, $signer) = liar(anvil => {}, workers => 1);
+    my ($t, $signer) = liar(anvil => { 'block-time' => 1 }, workers => 1);
     my $run = ExactlyOnce->new($t);
     $signer->mode('one_by_one');
     $run->load(count => 100, connections => 16);

@@ -90,7 +90,13 @@ for my $workers ($ENV{WK} ? split(/,/, $ENV{WK}) : (2, 4)) {
 
             my $all = $out->{seen}{'pending executing success'} // 0;
             my $rest = $kind =~ /user/ ? 0 : $out->{seen}{'executing success'} // 0;
-            is($all + $rest, $runs, "$kind: pending, executing, success ($all from pending)")
+
+            # who subscribes after the end, on a busy machine, sees the end
+
+            my $late = $out->{seen}{late} // 0;
+            cmp_ok($late, '<=', $runs / 2, "$kind: most of them came in time");
+
+            is($all + $rest + $late, $runs, "$kind: pending, executing, success ($all from pending)")
                 or diag(explain($out->{seen}));
         }
 

@@ -64,8 +64,13 @@ for my $workers (split /,/, $ENV{WK} // '2,4') {
 
             my $all = $out->{seen}{'pending executing success'} // 0;
             my $rest = $mode eq 'user' ? 0 : $out->{seen}{'executing success'} // 0;
-            $rest += $out->{seen}{success} // 0 if $ENV{SANITIZE} && $mode ne 'user';   # all is slow then
-            is($all + $rest, $runs, "$mode: pending, executing, success ($all from pending)")
+
+            # who subscribes after the end, on a busy machine, sees the end
+
+            my $late = $mode eq 'user' ? 0 : $out->{seen}{success} // 0;
+            cmp_ok($late, '<=', $runs / 2, "$mode: most of them came in time") if !$ENV{SANITIZE};
+
+            is($all + $rest + $late, $runs, "$mode: pending, executing, success ($all from pending)")
                 or diag(explain($out->{seen}));
             is($out->{transports}{ $mode eq 'polling' ? 'polling' : 'websocket' }, $runs,
                "$mode: by the right transport") or diag(explain($out->{transports}));

@@ -539,7 +539,10 @@ ngx_http_intent_poll_stalls(ngx_http_intent_lane_t *lane)
 }
 
 
-/* longer, where to send again has not helped: the node may not tell its pool */
+/*
+ * Longer, where to send again has not helped: the node may not tell its pool.
+ * What pays too little waits for another price.
+ */
 
 static ngx_uint_t
 ngx_http_intent_poll_waits(ngx_http_intent_lane_t *lane,
@@ -554,6 +557,7 @@ ngx_http_intent_poll_waits(ngx_http_intent_lane_t *lane,
     }
 
     return lane->head >= job->sent_head + heads
+           && evm_u256_cmp(&job->max_fee, &lane->base_fee) >= 0
            && ngx_current_msec - job->sent_at >= NGX_HTTP_INTENT_STALL;
 }
 

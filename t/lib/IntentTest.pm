@@ -32,7 +32,9 @@ package IntentTest;
 #     log_level    => 'info'
 #     anvil        => { option => value } or 0: as --option value; undef for
 #                                  an option without one. Without block-time
-#                                  every transaction gets a block at once
+#                                  every transaction gets a block at once: for
+#                                  one after the other, as anvil now and then
+#                                  keeps one "queued" that came meanwhile
 #     services     => [qw(postgres redis anvil)]
 #     options      => { postgres => ['-c', 'fsync=off'] }
 #     conf         => 'text'       the whole nginx.conf, instead of all above
