@@ -64,6 +64,7 @@ END_SH
 
     my $port = IntentTest::free_port();
     my $dir = $t->dir . '/nchan';
+    my $pid_file = $t->dir . '/nchan.pid';      # what is there is ended, whatever happens
     my $user = $> == 0 ? 'user nobody nogroup;' : '';
     mkdir $dir;
     $t->write_file("$dir/nginx.conf", <<"END_CONF");
@@ -72,7 +73,7 @@ $user
 worker_processes 1;
 worker_rlimit_nofile 20000;
 error_log $dir/error.log warn;
-pid $dir/nginx.pid;
+pid $pid_file;
 events { worker_connections 16384; }
 http {
     access_log off;
@@ -88,8 +89,8 @@ http {
 }
 END_CONF
     system($t->{binary}, '-p', $dir, '-c', 'nginx.conf') == 0 or die "nginx with nchan does not start\n";
-    wait_for(sub { -s "$dir/nginx.pid" }, 5, 'nchan');
-    my $pid = slurp("$dir/nginx.pid") + 0;
+    wait_for(sub { -s $pid_file }, 5, 'nchan');
+    my $pid = slurp($pid_file) + 0;
     my $worker = wait_for(sub { (IntentTest->children($pid))[0] }, 5, 'its worker');
     return { port => $port, worker => $worker, stop => sub { kill 'TERM', $pid } };
 }
