@@ -110,7 +110,9 @@ ok(eval { wait_for(sub { $t->metric('intent_signer_balance_low') == 1 }, 20, 'lo
    'less than min_balance is told') or diag($@);
 like($t->error_log, qr/0xf39F\w+ has less than its "min_balance"/, 'and logged');
 
-is($t->metric('intent_signer_balance_wei'), '4000000000000000000', 'and how much it is');
+# an intent of before may have been paid for since
+
+like($t->metric('intent_signer_balance_wei'), qr/^(?:4000|3999)\d{15}$/, 'and how much it is');
 
 $t->rpc('anvil_setBalance', $t->address(0), '0x4563918244f40000');     # 5 ether
 ok(eval { wait_for(sub { $t->metric('intent_signer_balance_low') == 0 }, 20, 'enough') },
