@@ -20,6 +20,8 @@
 #define NGX_HTTP_INTENT_PUSH_SHA1_LEN     20
 
 
+static ngx_int_t ngx_http_intent_push_accept(ngx_http_request_t *r,
+    ngx_str_t *key);
 static ngx_int_t ngx_http_intent_push_upgrade_required(ngx_http_request_t *r,
     ngx_http_intent_push_caller_t *caller, const char *detail);
 static ngx_int_t ngx_http_intent_push_origin_is(ngx_str_t *origin,
@@ -90,21 +92,10 @@ ngx_http_intent_push_websocket(ngx_http_request_t *r,
     ws->cleanup->handler = ngx_http_intent_push_handshake_cleanup;
     ws->cleanup->data = ws;
 
-    if (ngx_http_intent_push_accept(r, &key) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
+    rc = ngx_http_intent_push_switch(r, &key);
 
-    r->keepalive = 0;
-    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK) {
+    if (rc != NGX_OK) {
         return rc;
-    }
-
-    if (ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR) {
-        return NGX_ERROR;
     }
 
     /* on, when nothing of the request's phases is on the stack any more */
@@ -396,6 +387,32 @@ ngx_http_intent_push_add_header(ngx_http_request_t *r, const char *name,
 
 
 ngx_int_t
+ngx_http_intent_push_switch(ngx_http_request_t *r, ngx_str_t *key)
+{
+    ngx_int_t  rc;
+
+    if (ngx_http_intent_push_accept(r, key) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    r->keepalive = 0;
+    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
 ngx_http_intent_push_accept(ngx_http_request_t *r, ngx_str_t *key)
 {
     u_char      digest[NGX_HTTP_INTENT_PUSH_SHA1_LEN];

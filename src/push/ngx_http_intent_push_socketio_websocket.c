@@ -82,21 +82,10 @@ ngx_http_intent_socketio_websocket(ngx_http_intent_socketio_request_t *sr)
     cln->handler = ngx_http_intent_socketio_websocket_cleanup;
     cln->data = sr;
 
-    if (ngx_http_intent_push_accept(r, &key) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
+    rc = ngx_http_intent_push_switch(r, &key);
 
-    r->keepalive = 0;
-    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK) {
+    if (rc != NGX_OK) {
         return rc;
-    }
-
-    if (ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR) {
-        return NGX_ERROR;
     }
 
     r->main->count++;

@@ -79,8 +79,8 @@ ngx_int_t ngx_http_intent_push_check(ngx_http_request_t *r,
 /* by intent_push_origin; NGX_DECLINED: pages from there may not connect */
 ngx_int_t ngx_http_intent_push_check_origin(ngx_http_request_t *r);
 
-/* the headers of the 101 */
-ngx_int_t ngx_http_intent_push_accept(ngx_http_request_t *r, ngx_str_t *key);
+/* sends the 101; other than NGX_OK is what the handler returns */
+ngx_int_t ngx_http_intent_push_switch(ngx_http_request_t *r, ngx_str_t *key);
 
 
 #endif /* _NGX_HTTP_INTENT_PUSH_WEBSOCKET_H_INCLUDED_ */
