@@ -10,9 +10,9 @@
  */
 
 
-#include <openssl/rand.h>
-
 #include "ngx_http_intent_limit_private.h"
+
+#include <openssl/rand.h>
 
 
 #define NGX_HTTP_INTENT_LIMIT_MAGIC    0x696e746c696d6974ULL
