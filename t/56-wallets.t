@@ -9,7 +9,7 @@ use HoldingRpc;
 use IntentTest qw(wait_for);
 use Test::More;
 
-my $t = IntentTest->new(start => 0, anvil => {}, api => 'intent_signature optional;',
+my $t = IntentTest->new(start => 0, workers => 1, anvil => {}, api => 'intent_signature optional; client_body_buffer_size 128k;',
     chain => { poll_interval => '50ms', eip712_domain => '"Gate of wallets"' });
 my $rpc = HoldingRpc->new($t);
 my %conf = $rpc->conf;
@@ -53,6 +53,64 @@ for my $words ('header not found', 'node is syncing') {
 }
 
 is($t->metric('intent_rpc_breaker_state', chain => 'dev') // 0, 0, 'the node is used all the time');
+
+# many at once: they wait for each other, and too many are told so
+
+sub signed_bodies {
+    return [ map { {
+        type => 'transfer', params => { recipient => $t->address(5), amount => '1' },
+        userId => $t->fresh_address, nonce => $nonce++, expiresAt => time + 600,
+        signature => '0x' . '12' x 40 } } 1 .. $_[0] ];
+}
+
+sub statuses {
+    die $_[0]{content} if ref $_[0]{json} ne "ARRAY";
+    my %n;
+    $n{ $_->{status} }++ for @{ $_[0]{json} };
+    return join ' ', map { "$_:$n{$_}" } sort keys %n;
+}
+
+is(statuses($t->post('/api/intents', signed_bodies(100))), '401:100', 'an array of a hundred');
+
+sub unheard { $t->metric('intents_rejected_total', reason => 'signature') }
+
+my $before = unheard();
+$rpc->hold('before', 'eth_call');
+
+my @children = map {
+    my $child = $_;
+    my $pid = fork // die "fork: $!";
+
+    if (!$pid) {
+        my $said = statuses($t->post('/api/intents', signed_bodies(100)));
+        $t->write_file($t->dir . "/many.$child", $said);
+        POSIX::_exit(0);
+    }
+    $pid;
+} 1 .. 7;
+
+wait_for(sub { unheard() - $before == 156 }, 20, 'those beyond the queue to be refused');
+$rpc->release;
+waitpid $_, 0 for @children;
+
+my %all;
+for my $child (1 .. 7) {
+    my $said = $t->read_file($t->dir . "/many.$child");
+    $all{$1} += $2 while $said =~ /(\d+):(\d+)/g;
+}
+
+is($all{401} + $all{503}, 700, '32 are asked at a time, and 512 wait; the others are told at once');
+cmp_ok($all{401}, '>', 32, "who waited is asked in turn ($all{401})");
+
+# nobody answers: those who wait are not kept for each other's time limits
+
+$rpc->hold('before', 'eth_call');
+my $began = time;
+is(statuses($t->post('/api/intents', signed_bodies(100))), '503:100', 'a node that hangs');
+cmp_ok(time - $began, '<', 20, 'is waited for by all at once');
+$rpc->release;
+
+wait_for(sub { signed() == 401 }, 20, 'the node to be asked again');
 
 $t->nginx_quit;
 $t->clean_ok;

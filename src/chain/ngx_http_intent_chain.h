@@ -55,9 +55,9 @@ typedef void (*ngx_http_intent_signature_pt)(void *data, ngx_int_t rc);
 /*
  * EIP-1271: asks the wallet, on the chain, at its latest block.  NGX_OK:
  * handler will be called exactly once, never before this returns, within some
- * seconds; else it is not called: NGX_DECLINED, too many are being asked just
- * now, or the nodes have asked to be left alone; NGX_ERROR, no memory.  Everything is copied; data must live until the
- * handler is called.
+ * seconds; else it is not called: NGX_DECLINED, hundreds wait to be asked
+ * already, or the nodes have asked to be left alone; NGX_ERROR, no memory.
+ * Everything is copied; data must live until the handler is called.
  */
 ngx_int_t ngx_http_intent_chain_check_signature(ngx_str_t *chain,
     u_char wallet[EVM_ADDRESS_LEN], u_char digest[EVM_HASH_LEN],

@@ -217,6 +217,7 @@ ngx_http_intent_chain_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     chain->poll_interval = NGX_CONF_UNSET_MSEC;
     chain->max_in_flight = NGX_CONF_UNSET_UINT;
     chain->replace_after = NGX_CONF_UNSET_MSEC;
+    ngx_queue_init(&chain->signed_waiting);
     chain->file = cf->conf_file->file.name.data;
     chain->line = cf->conf_file->line;
 

@@ -76,6 +76,7 @@ typedef struct {
     ngx_http_intent_domain_t          domain;    /* EIP-712 */
     ngx_uint_t                        own_domain;
     ngx_uint_t                        signed_under_way;
+    ngx_queue_t                       signed_waiting;
 
     ngx_http_intent_lane_t           *lanes;     /* one for each signer */
 

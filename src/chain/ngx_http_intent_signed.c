@@ -11,8 +11,9 @@
 
 #define NGX_HTTP_INTENT_SIGNED_TEXT      64      /* bytes of name, version */
 
-#define NGX_HTTP_INTENT_SIGNED_UNDER_WAY 64      /* in a worker */
-#define NGX_HTTP_INTENT_SIGNED_OF_CHAIN  32      /* of these */
+#define NGX_HTTP_INTENT_SIGNED_UNDER_WAY 32      /* of a chain, in a worker */
+#define NGX_HTTP_INTENT_SIGNED_WAITING   512     /* of all chains, there */
+#define NGX_HTTP_INTENT_SIGNED_PATIENCE  5000    /* ms, to be asked at all */
 #define NGX_HTTP_INTENT_SIGNED_TRIES     2       /* endpoints asked */
 #define NGX_HTTP_INTENT_SIGNED_TIMEOUT   5000    /* ms, for each of them */
 
@@ -24,6 +25,8 @@
 
 
 typedef struct {
+    ngx_queue_t                       queue;
+    ngx_msec_t                        since;     /* when it was queued */
     ngx_pool_t                       *pool;
     ngx_http_intent_chain_conf_t     *chain;
     ngx_str_t                         params;
@@ -37,6 +40,7 @@ typedef struct {
 static ngx_int_t ngx_http_intent_signed_text(ngx_conf_t *cf, ngx_str_t *text);
 static ngx_http_intent_chain_conf_t *ngx_http_intent_signed_chain(
     ngx_str_t *name);
+static ngx_int_t ngx_http_intent_signed_begin(ngx_http_intent_signed_t *s);
 static ngx_int_t ngx_http_intent_signed_params(ngx_http_intent_signed_t *s,
     u_char wallet[EVM_ADDRESS_LEN], u_char digest[EVM_HASH_LEN],
     ngx_str_t *signature);
@@ -46,9 +50,12 @@ static void ngx_http_intent_signed_answered(void *data,
 static ngx_int_t ngx_http_intent_signed_judge(ngx_http_intent_jsonrpc_t *j);
 static void ngx_http_intent_signed_end(ngx_http_intent_signed_t *s,
     ngx_int_t rc);
+static void ngx_http_intent_signed_next(ngx_http_intent_chain_conf_t *chain);
+static void ngx_http_intent_signed_tell(ngx_http_intent_signed_t *s,
+    ngx_int_t rc);
 
 
-static ngx_uint_t  ngx_http_intent_signed_under_way;
+static ngx_uint_t  ngx_http_intent_signed_waiting;
 
 
 char *
@@ -227,9 +234,7 @@ ngx_http_intent_chain_check_signature(ngx_str_t *chain,
         return NGX_ERROR;
     }
 
-    if (ngx_http_intent_signed_under_way
-        >= NGX_HTTP_INTENT_SIGNED_UNDER_WAY
-        || conf->signed_under_way >= NGX_HTTP_INTENT_SIGNED_OF_CHAIN
+    if (ngx_http_intent_signed_waiting == NGX_HTTP_INTENT_SIGNED_WAITING
         || ngx_http_intent_endpoint_wait(&conf->endpoints))
     {
         return NGX_DECLINED;
@@ -252,17 +257,42 @@ ngx_http_intent_chain_check_signature(ngx_str_t *chain,
     s->data = data;
     s->chain = conf;
 
-    if (ngx_http_intent_signed_params(s, wallet, digest, signature)
-           != NGX_OK
-        || ngx_http_intent_signed_ask(s) != NGX_OK)
+    if (ngx_http_intent_signed_params(s, wallet, digest, signature) != NGX_OK
+        || ngx_http_intent_signed_begin(s) != NGX_OK)
     {
         ngx_destroy_pool(pool);
         return NGX_ERROR;
     }
 
-    ngx_http_intent_signed_under_way++;
-    conf->signed_under_way++;
     ngx_http_intent_hold();
+
+    return NGX_OK;
+}
+
+
+/* at once, or when those before it have been answered */
+
+static ngx_int_t
+ngx_http_intent_signed_begin(ngx_http_intent_signed_t *s)
+{
+    ngx_http_intent_chain_conf_t  *chain;
+
+    chain = s->chain;
+
+    if (chain->signed_under_way == NGX_HTTP_INTENT_SIGNED_UNDER_WAY) {
+        s->since = ngx_current_msec;
+
+        ngx_queue_insert_tail(&chain->signed_waiting, &s->queue);
+        ngx_http_intent_signed_waiting++;
+
+        return NGX_OK;
+    }
+
+    if (ngx_http_intent_signed_ask(s) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    chain->signed_under_way++;
 
     return NGX_OK;
 }
@@ -430,9 +460,50 @@ ngx_http_intent_signed_judge(ngx_http_intent_jsonrpc_t *j)
 static void
 ngx_http_intent_signed_end(ngx_http_intent_signed_t *s, ngx_int_t rc)
 {
-    ngx_http_intent_signed_under_way--;
-    s->chain->signed_under_way--;
+    ngx_http_intent_chain_conf_t  *chain;
 
+    chain = s->chain;
+    chain->signed_under_way--;
+
+    ngx_http_intent_signed_tell(s, rc);
+
+    ngx_http_intent_signed_next(chain);
+}
+
+
+/* some wait only while others are asked: the end of those is soon enough */
+
+static void
+ngx_http_intent_signed_next(ngx_http_intent_chain_conf_t *chain)
+{
+    ngx_queue_t               *q;
+    ngx_http_intent_signed_t  *s;
+
+    while (!ngx_queue_empty(&chain->signed_waiting)
+           && chain->signed_under_way < NGX_HTTP_INTENT_SIGNED_UNDER_WAY)
+    {
+        q = ngx_queue_head(&chain->signed_waiting);
+        s = ngx_queue_data(q, ngx_http_intent_signed_t, queue);
+
+        ngx_queue_remove(q);
+        ngx_http_intent_signed_waiting--;
+
+        if (ngx_current_msec - s->since > NGX_HTTP_INTENT_SIGNED_PATIENCE
+            || ngx_http_intent_endpoint_wait(&chain->endpoints)
+            || ngx_http_intent_signed_ask(s) != NGX_OK)
+        {
+            ngx_http_intent_signed_tell(s, NGX_ERROR);
+            continue;
+        }
+
+        chain->signed_under_way++;
+    }
+}
+
+
+static void
+ngx_http_intent_signed_tell(ngx_http_intent_signed_t *s, ngx_int_t rc)
+{
     s->handler(s->data, rc);
 
     ngx_http_intent_release();
