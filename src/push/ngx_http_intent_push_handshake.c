@@ -161,7 +161,14 @@ ngx_http_intent_push_check(ngx_http_request_t *r,
 
     *key = *value;
 
-    if (r->headers_in.content_length_n > 0 || r->headers_in.chunked) {
+    /* content_length_n is what was not discarded yet */
+
+    value = r->headers_in.content_length ? &r->headers_in.content_length->value
+                                         : NULL;
+
+    if (r->headers_in.chunked
+        || (value && ngx_atoof(value->data, value->len) != 0))
+    {
         *answer = caller->problem(r, NGX_HTTP_BAD_REQUEST,
                                "an opening handshake has no body");
         return NGX_DECLINED;
