@@ -110,6 +110,9 @@ is(statuses($t->post('/api/intents', signed_bodies(100))), '503:100', 'a node th
 cmp_ok(time - $began, '<', 20, 'is waited for by all at once');
 $rpc->release;
 
+my $told = () = $t->error_log =~ /\[error\] .* did not tell whether/g;
+cmp_ok($told, '<', 20, "and is not told of a hundred times ($told)");
+
 wait_for(sub { signed() == 401 }, 20, 'the node to be asked again');
 
 $t->nginx_quit;

@@ -77,6 +77,7 @@ typedef struct {
     ngx_uint_t                        own_domain;
     ngx_uint_t                        signed_under_way;
     ngx_queue_t                       signed_waiting;
+    time_t                            signed_told;
 
     ngx_http_intent_lane_t           *lanes;     /* one for each signer */
 

@@ -385,6 +385,8 @@ ngx_http_intent_signed_answered(void *data, ngx_http_intent_jsonrpc_t *j,
 {
     ngx_http_intent_signed_t  *s = data;
 
+    ngx_uint_t  level;
+
     if (rc == NGX_OK) {
         rc = ngx_http_intent_signed_judge(j);
     }
@@ -394,7 +396,12 @@ ngx_http_intent_signed_answered(void *data, ngx_http_intent_jsonrpc_t *j,
         return;
     }
 
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+    /* anybody can have this said, as often as they like */
+
+    level = (s->chain->signed_told == ngx_time()) ? NGX_LOG_INFO : NGX_LOG_ERR;
+    s->chain->signed_told = ngx_time();
+
+    ngx_log_error(level, ngx_cycle->log, 0,
                   "intent chain \"%V\": rpc \"%V\" did not tell whether a "
                   "signature is good: %V", &s->chain->name,
                   &j->endpoint->uri, &j->reason);
