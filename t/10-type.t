@@ -1337,3 +1337,69 @@ Content-Type: application/json
             intent_signature  required;
 --- emerg
 for its struct would be that of the domain; it should have another name
+
+
+=== TEST 143: a param is not called as what every object of JavaScript has
+--- type
+        param  toString  uint256;
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1;
+--- emerg
+param cannot be called "toString", for every object of a client in JavaScript has something of that name
+
+
+=== TEST 144: nor as what it is made of
+--- type
+        param  __proto__  uint256  optional;
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1;
+--- emerg
+param cannot be called "__proto__", for every object
+
+
+=== TEST 145: a NUL byte is found where an editor has it, behind characters of many bytes
+--- type
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1;
+--- request eval
+"POST /api/intents\n{\r\n\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\0"
+--- more_headers
+Content-Type: application/json
+--- error_code: 400
+--- faults eval
+" the body cannot be read as JSON: a NUL byte, at line 2, column 5 (byte 14)\n"
+
+
+=== TEST 146: quotes may stand behind the equals sign, as in function="..."
+--- type
+        param  a  string  default="x";
+        param  b  enum="s|l"  default='l';
+        param  c  string  "default=\"y z\"";
+        param  d  string  default="" length="0-3";
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1;
+--- params
+{}
+--- kept
+{"a":"x","b":"l","c":"y z","d":""}
+
+
+=== TEST 147: a body that is compressed is of no use
+--- type
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1;
+--- request
+POST /api/intents
+{"type":"x","params":{}}
+--- more_headers
+Content-Type: application/json
+content-encoding: gzip
+--- error_code: 415
+--- response_body_like: the body must have no Content-Encoding
+
+
+=== TEST 148: identity is what it is without
+--- type
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=1;
+--- request
+POST /api/intents
+{"type":"x","params":{}}
+--- more_headers
+Content-Type: application/json
+Content-Encoding: Identity
+--- error_code: 202

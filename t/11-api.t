@@ -747,7 +747,7 @@ intent_batch 0;
 "{\"a\":\"\xff\"}"
 --- error_code: 400
 --- faults
- the body cannot be read as JSON: unable to decode byte 0xff near '"', at line 1, column 6 (byte 6)
+ the body cannot be read as JSON: unable to decode byte 0xff near '"', at line 1, column 7 (byte 7)
 
 
 === TEST 81: half a surrogate pair
@@ -795,7 +795,7 @@ intent_batch 0;
 "\xef\xbb\xbf{}"
 --- error_code: 400
 --- faults
- the body cannot be read as JSON: '[' or '{' expected near '???', at line 1, column 1 (byte 3)
+ the body cannot be read as JSON: a byte order mark, at line 1, column 1 (byte 1)
 
 
 === TEST 87: an overlong encoding
@@ -803,7 +803,7 @@ intent_batch 0;
 "{\"a\":\"\xc0\x80\"}"
 --- error_code: 400
 --- faults
- the body cannot be read as JSON: unable to decode byte 0xc0 near '"', at line 1, column 6 (byte 6)
+ the body cannot be read as JSON: unable to decode byte 0xc0 near '"', at line 1, column 7 (byte 7)
 
 
 === TEST 88: a control character in a string

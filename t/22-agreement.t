@@ -40,7 +40,8 @@ my $t = IntentTest->new(
     services => [qw(postgres redis)],
     types    => sprintf($chain, 'dev', 31337) . sprintf($chain, 'other', 31338)
                 . program('types', $seed),
-    server   => 'location /_rpc/none { internal; proxy_pass http://127.0.0.1:1/; }',
+    server   => 'location /_rpc/none { internal; proxy_pass http://127.0.0.1:1/; } '
+              . 'location /signed { intent_api; intent_signature optional; }',
 );
 
 my $begin = time;
@@ -69,6 +70,31 @@ is(scalar(grep { $_->{taken} } values %{ $result->{types} }),
     or diag(join ' ', 'none of:', grep { !$result->{types}{$_}{taken} } sort keys %{ $result->{types} });
 
 is($t->psql('select count(*) from intents'), $result->{taken}, 'what was taken is kept');
+
+
+# Patterns are for clients in any language. Perl's, and so PCRE's, name no
+# surrogates; RE2, which is Go's and Rust's, knows no look-ahead either.
+
+sub patterns {
+    my $node = shift;
+
+    return map { patterns($_) } @$node if ref $node eq 'ARRAY';
+    return () unless ref $node eq 'HASH';
+    return map { $_ eq 'pattern' && !ref $node->{$_} ? $node->{$_} : patterns($node->{$_}) }
+           sort keys %$node;
+}
+
+my $served = $t->get('/signed/types')->{json};
+my %pattern = map { $_ => 1 } patterns($served);
+
+is(join("\n", grep { /\\[^x.+]|\(\?[^:]/ || !eval { qr/$_/ } } sort keys %pattern), '',
+   'patterns have nothing that is of one language');
+cmp_ok(scalar(keys %pattern), '>', 20, 'of ' . keys(%pattern));
+
+my ($text) = map { $_->{schema}{properties}{userId}{pattern} } @{ $served->{types} };
+
+is(join(' ', map { /$text/ ? 1 : 0 } '', "a\x{d7fe}\x{d7ff}\x{e000}\x{e001}\x{10ffff}",
+        'u0019', "\0", "a\0", "\x{e000}\0"), '1 1 1 0 0 0', 'a text is any text without NUL');
 
 $t->nginx_quit;
 done_testing;

@@ -148,6 +148,7 @@ is($t->get('/api/intents/types')->{content}, $types->{content}, 'the same from e
 my $job = transfer(nonce => '115792089237316195423570985008687907853269984665640564039457584007913129639935');
 my ($signed) = sign('/api/intents', $job);
 is($signed->{signer}, $signer, 'viem signs');
+is($signed->{ethers}, $signed->{signature}, 'and ethers the same');
 
 my $first = post(body($job, $signed->{signature}));
 is($first->{status}, 202, 'taken') or diag($first->{content});

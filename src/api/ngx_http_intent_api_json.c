@@ -16,6 +16,8 @@
 
 static ngx_int_t ngx_http_intent_api_scan(ngx_str_t *body,
     json_error_t *error);
+static void ngx_http_intent_api_locate(ngx_str_t *body, u_char *p,
+    json_error_t *error);
 static ngx_int_t ngx_http_intent_api_unreadable(ngx_array_t *faults,
     json_error_t *error);
 
@@ -57,27 +59,26 @@ ngx_http_intent_api_load(ngx_str_t *body, ngx_array_t *faults)
 static ngx_int_t
 ngx_http_intent_api_scan(ngx_str_t *body, json_error_t *error)
 {
-    u_char      *p, *last, *line;
-    ngx_uint_t   depth, quoted, lines;
+    u_char      *p, *last;
+    ngx_uint_t   depth, quoted;
 
     depth = 0;
     quoted = 0;
-    lines = 1;
-    line = body->data;
+    p = body->data;
     last = body->data + body->len;
 
-    for (p = body->data; p < last; p++) {
+    if (body->len >= 3 && ngx_memcmp(p, "\xef\xbb\xbf", 3) == 0) {
+        ngx_sprintf((u_char *) error->text, "a byte order mark%Z");
+        goto found;
+    }
+
+    for ( /* void */ ; p < last; p++) {
 
         switch (*p) {
 
         case '\0':
             ngx_sprintf((u_char *) error->text, "a NUL byte%Z");
             goto found;
-
-        case '\n':
-            lines++;
-            line = p + 1;
-            break;
 
         case '\\':
             p += quoted;
@@ -112,11 +113,33 @@ ngx_http_intent_api_scan(ngx_str_t *body, json_error_t *error)
 
 found:
 
-    error->line = lines;
-    error->column = p - line + 1;
-    error->position = p - body->data + 1;
+    ngx_http_intent_api_locate(body, p, error);
 
     return NGX_DECLINED;
+}
+
+
+/* as the parser counts: columns are characters, and each number is from 1 */
+
+static void
+ngx_http_intent_api_locate(ngx_str_t *body, u_char *p, json_error_t *error)
+{
+    u_char  *q;
+
+    error->line = 1;
+    error->column = 1;
+    error->position = p - body->data + 1;
+
+    for (q = body->data; q < p; q++) {
+
+        if (*q == '\n') {
+            error->line++;
+            error->column = 1;
+
+        } else if ((*q & 0xc0) != 0x80) {
+            error->column++;
+        }
+    }
 }
 
 
@@ -129,6 +152,13 @@ ngx_http_intent_api_unreadable(ngx_array_t *faults, json_error_t *error)
 
     if (json_error_code(error) == json_error_null_character) {
         ngx_sprintf((u_char *) error->text, "\\u0000 is not allowed%Z");
+    }
+
+    /* what it could not decode it has not counted yet */
+
+    if (json_error_code(error) == json_error_invalid_utf8) {
+        error->column++;
+        error->position++;
     }
 
     /* jansson cites the body, which may be anything */

@@ -8,6 +8,7 @@
 
 
 static ngx_uint_t ngx_http_intent_api_is_json(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_intent_api_is_encoded(ngx_http_request_t *r);
 static ngx_int_t ngx_http_intent_api_refuse(ngx_http_request_t *r,
     ngx_uint_t status, ngx_uint_t reason, const char *detail);
 static void ngx_http_intent_api_body_handler(ngx_http_request_t *r);
@@ -35,6 +36,13 @@ ngx_http_intent_api_read(ngx_http_request_t *r, ngx_http_intent_api_ctx_t *ctx)
         return ngx_http_intent_api_refuse(r, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
                                         NGX_HTTP_INTENT_REJECTED_MEDIA_TYPE,
                                         "the body must be application/json");
+    }
+
+    if (ngx_http_intent_api_is_encoded(r)) {
+        return ngx_http_intent_api_refuse(r, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                                        NGX_HTTP_INTENT_REJECTED_MEDIA_TYPE,
+                                        "the body must have no "
+                                        "Content-Encoding");
     }
 
     if (r->headers_in.content_length_n > (off_t) alcf->max_body) {
@@ -95,6 +103,40 @@ ngx_http_intent_api_is_json(ngx_http_request_t *r)
     }
 
     return ngx_strncasecmp(type->data + len - 5, (u_char *) "+json", 5) == 0;
+}
+
+
+/* nginx has no field of it; "identity" is none: RFC 9110, 12.5.3 */
+
+static ngx_uint_t
+ngx_http_intent_api_is_encoded(ngx_http_request_t *r)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *header;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        header = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (header[i].key.len == sizeof("Content-Encoding") - 1
+                && ngx_strncasecmp(header[i].key.data,
+                                   (u_char *) "Content-Encoding",
+                                   sizeof("Content-Encoding") - 1)
+                   == 0
+                && (header[i].value.len != sizeof("identity") - 1
+                    || ngx_strncasecmp(header[i].value.data,
+                                       (u_char *) "identity",
+                                       sizeof("identity") - 1)
+                       != 0))
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
 }
 
 

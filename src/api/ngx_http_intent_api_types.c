@@ -284,7 +284,7 @@ ngx_http_intent_api_schema_properties(ngx_http_intent_type_t *type,
               "userId", json_pack("{s:s, s:i, s:i, s:s}",
                   "type", "string", "minLength", 1,
                   "maxLength", NGX_HTTP_INTENT_API_MAX_USER,
-                  "pattern", "^[^\\x00\\ud800-\\udfff]*$"),
+                  "pattern", NGX_HTTP_INTENT_TYPE_TEXT),
               "expiresAt", ngx_http_intent_api_schema_expires_at());
 
     if (properties == NULL || signature == NGX_HTTP_INTENT_SIGNATURE_OFF) {
@@ -401,13 +401,18 @@ ngx_http_intent_api_schema_nonce(void)
 static json_t *
 ngx_http_intent_api_schema_signed(void)
 {
-    return json_pack("{s:{s:{s:{s:s}, s:{s:s}}}}",
+    return json_pack("{s:{s:{s:{s:s, s:s}, s:{s:[{s:s}, {s:s, s:s}]}}}}",
               "signature",
                   "properties",
                       "userId",
+                          "type", "string",
                           "pattern", "^0x[0-9a-fA-F]{40}$",
                       "expiresAt",
-                          "pattern", "^[^.]*(\\.0+[^.0-9][^.]*)?$");
+                          "anyOf",
+                              "type", "integer",
+
+                              "type", "string",
+                              "pattern", "^[^.]*(\\.0+[^.0-9][^.]*)?$");
 }
 
 

@@ -64,6 +64,17 @@ ngx_int_t ngx_http_intent_type_fault_member(ngx_array_t *faults,
 /* ---- views: what a client needs to make a body, and to sign it ---- */
 
 /*
+ * A pattern for texts without NUL and without half a surrogate pair, which
+ * cannot be sent.  No two kinds of regular expressions name a surrogate alike,
+ * and most do not know look-ahead: so what stands in the class are U+D7FF and
+ * U+E000 themselves, between which nothing but surrogates is, and behind it
+ * these two are let in again.
+ */
+#define NGX_HTTP_INTENT_TYPE_TEXT                                             \
+    "^[^\\x00\xed\x9f\xbf-\xee\x80\x80]*"                                     \
+    "(?:[\xed\x9f\xbf\xee\x80\x80][^\\x00\xed\x9f\xbf-\xee\x80\x80]*)*$"
+
+/*
  * The JSON Schema (2020-12) of params, a new reference; what it accepts is
  * what ngx_http_intent_type_check() accepts.  NULL: no memory.
  */

@@ -27,7 +27,6 @@ static char *ngx_http_intent_call_words(ngx_conf_t *cf,
 static char *ngx_http_intent_call_guard(ngx_conf_t *cf,
     ngx_http_intent_type_t *type, ngx_http_intent_type_call_t *call,
     ngx_str_t *word);
-static void ngx_http_intent_call_unquote(ngx_str_t *value);
 static char *ngx_http_intent_call_target(ngx_conf_t *cf,
     ngx_http_intent_type_t *type, ngx_http_intent_type_call_t *call,
     ngx_http_intent_call_words_t *words);
@@ -203,7 +202,7 @@ ngx_http_intent_call_words(ngx_conf_t *cf, ngx_http_intent_type_t *type,
         word->data = value[i].data + known[n].name.len;
         word->len = value[i].len - known[n].name.len;
 
-        ngx_http_intent_call_unquote(word);
+        ngx_http_intent_type_unquote(word);
     }
 
     return NGX_CONF_OK;
@@ -240,26 +239,6 @@ ngx_http_intent_call_guard(ngx_conf_t *cf, ngx_http_intent_type_t *type,
     *set |= (uint64_t) 1 << n;
 
     return NGX_CONF_OK;
-}
-
-
-/* function="f(address)": nginx takes quotes away only around a whole word */
-
-static void
-ngx_http_intent_call_unquote(ngx_str_t *value)
-{
-    u_char  ch;
-
-    if (value->len < 2) {
-        return;
-    }
-
-    ch = value->data[0];
-
-    if ((ch == '"' || ch == '\'') && value->data[value->len - 1] == ch) {
-        value->data++;
-        value->len -= 2;
-    }
 }
 
 

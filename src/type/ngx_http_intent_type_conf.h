@@ -305,6 +305,12 @@ ngx_str_t ngx_http_intent_type_list(ngx_pool_t *pool, ngx_array_t *words,
 /* as jansson reads it: strings that are to stand in JSON must be */
 ngx_uint_t ngx_http_intent_type_is_utf8(ngx_str_t *text);
 
+/*
+ * Behind the "=" of a word, as in function="f(address)": nginx takes quotes
+ * away only around a whole word.
+ */
+void ngx_http_intent_type_unquote(ngx_str_t *value);
+
 /* letters, digits, "_", no digit first, at most 64 */
 ngx_uint_t ngx_http_intent_type_is_identifier(ngx_str_t *name);
 

@@ -185,6 +185,24 @@ ngx_http_intent_type_is_utf8(ngx_str_t *text)
 }
 
 
+void
+ngx_http_intent_type_unquote(ngx_str_t *value)
+{
+    u_char  ch;
+
+    if (value->len < 2) {
+        return;
+    }
+
+    ch = value->data[0];
+
+    if ((ch == '"' || ch == '\'') && value->data[value->len - 1] == ch) {
+        value->data++;
+        value->len -= 2;
+    }
+}
+
+
 ngx_http_intent_type_place_t
 ngx_http_intent_type_place(ngx_conf_t *cf)
 {

@@ -18,6 +18,10 @@ struct ngx_http_intent_param_word_s {
 };
 
 
+static char *ngx_http_intent_param_name(ngx_conf_t *cf,
+    ngx_http_intent_type_t *type, ngx_str_t *name);
+static ngx_uint_t ngx_http_intent_param_is_one_of(ngx_str_t *name,
+    ngx_str_t *names);
 static char *ngx_http_intent_param_type(ngx_conf_t *cf,
     ngx_http_intent_param_t *param, ngx_str_t *value);
 static char *ngx_http_intent_param_word(ngx_conf_t *cf,
@@ -77,6 +81,28 @@ static ngx_str_t  ngx_http_intent_param_reserved[] = {
     ngx_string("deadline"),
     ngx_string("nonce"),
     ngx_string("signature"),
+    ngx_null_string
+};
+
+
+/*
+ * What every object of JavaScript has: clients there, and ajv, see a param of
+ * such a name where there is none, or none where there is one.
+ */
+
+static ngx_str_t  ngx_http_intent_param_inherited[] = {
+    ngx_string("__proto__"),
+    ngx_string("constructor"),
+    ngx_string("hasOwnProperty"),
+    ngx_string("isPrototypeOf"),
+    ngx_string("propertyIsEnumerable"),
+    ngx_string("toLocaleString"),
+    ngx_string("toString"),
+    ngx_string("valueOf"),
+    ngx_string("__defineGetter__"),
+    ngx_string("__defineSetter__"),
+    ngx_string("__lookupGetter__"),
+    ngx_string("__lookupSetter__"),
     ngx_null_string
 };
 
@@ -174,7 +200,7 @@ ngx_http_intent_type_param(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_intent_type_main_conf_t  *tmcf = conf;
 
     char                     *rv;
-    ngx_str_t                *value, *reserved;
+    ngx_str_t                *value;
     ngx_uint_t                i;
     ngx_http_intent_type_t   *type;
     ngx_http_intent_param_t  *param;
@@ -182,34 +208,7 @@ ngx_http_intent_type_param(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
     type = ngx_http_intent_type_current(tmcf);
 
-    if (!ngx_http_intent_type_is_identifier(&value[1])) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid param name \"%V\", it should be up to "
-                           "64 letters, digits and \"_\", no digit first",
-                           &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    for (reserved = ngx_http_intent_param_reserved; reserved->len; reserved++)
-    {
-        if (reserved->len == value[1].len
-            && ngx_strncmp(reserved->data, value[1].data, value[1].len) == 0)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "param cannot be called \"%V\", for \"$%V\" "
-                               "in a call means something else",
-                               &value[1], &value[1]);
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    if (ngx_http_intent_param_find(type, value[1].data, value[1].len)
-        != NGX_ERROR)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "duplicate param \"%V\" in intent_type \"%V\", "
-                           "each needs a name of its own",
-                           &value[1], &type->name->name);
+    if (ngx_http_intent_param_name(cf, type, &value[1]) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -236,6 +235,63 @@ ngx_http_intent_type_param(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
+ngx_http_intent_param_name(ngx_conf_t *cf, ngx_http_intent_type_t *type,
+    ngx_str_t *name)
+{
+    if (!ngx_http_intent_type_is_identifier(name)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid param name \"%V\", it should be up to "
+                           "64 letters, digits and \"_\", no digit first",
+                           name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_intent_param_is_one_of(name, ngx_http_intent_param_reserved))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "param cannot be called \"%V\", for \"$%V\" "
+                           "in a call means something else", name, name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_intent_param_is_one_of(name,
+                                        ngx_http_intent_param_inherited))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "param cannot be called \"%V\", for every object "
+                           "of a client in JavaScript has something of "
+                           "that name", name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_intent_param_find(type, name->data, name->len) != NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "duplicate param \"%V\" in intent_type \"%V\", "
+                           "each needs a name of its own",
+                           name, &type->name->name);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_intent_param_is_one_of(ngx_str_t *name, ngx_str_t *names)
+{
+    for ( /* void */ ; names->len; names++) {
+        if (names->len == name->len
+            && ngx_strncmp(names->data, name->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static char *
 ngx_http_intent_param_type(ngx_conf_t *cf, ngx_http_intent_param_t *param,
     ngx_str_t *value)
 {
@@ -250,6 +306,8 @@ ngx_http_intent_param_type(ngx_conf_t *cf, ngx_http_intent_param_t *param,
         name.len = p - name.data;
         argument.data = p + 1;
         argument.len = value->len - name.len - 1;
+
+        ngx_http_intent_type_unquote(&argument);
     }
 
     param->type = ngx_http_intent_value_type(&name);
@@ -322,6 +380,8 @@ ngx_http_intent_param_word(ngx_conf_t *cf, ngx_http_intent_param_t *param,
 
         rest.data = value->data + len;
         rest.len = value->len - len;
+
+        ngx_http_intent_type_unquote(&rest);
 
         return word->set(cf, param, &rest);
     }

@@ -9,9 +9,6 @@
 #include "ngx_http_intent_type_conf.h"
 
 
-/* a schema knows code points, but not that some of them cannot be sent */
-#define NGX_HTTP_INTENT_SCHEMA_STRING   "^[^\\x00\\ud800-\\udfff]*$"
-
 #define NGX_HTTP_INTENT_SCHEMA_ADDRESS  "^0x[0-9a-fA-F]{40}$"
 #define NGX_HTTP_INTENT_SCHEMA_BYTES    "^0x(?:[0-9a-fA-F]{2})*$"
 #define NGX_HTTP_INTENT_SCHEMA_BYTES32  "^0x[0-9a-fA-F]{64}$"
@@ -159,8 +156,7 @@ ngx_http_intent_schema_value(ngx_http_intent_param_t *param)
 
     default: /* string */
         return ngx_http_intent_schema_text(param,
-                                           NGX_HTTP_INTENT_SCHEMA_STRING, 0,
-                                           1);
+                                           NGX_HTTP_INTENT_TYPE_TEXT, 0, 1);
     }
 }
 
