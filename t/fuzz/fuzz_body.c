@@ -33,6 +33,8 @@ static ngx_cycle_t *fuzz_cycle(char *dir);
 static void fuzz_request(ngx_http_conf_ctx_t *location, ngx_pool_t *pool,
     const uint8_t *data, size_t len);
 static void fuzz_item(ngx_http_intent_api_ctx_t *ctx, json_t *json);
+static void fuzz_problem(ngx_http_request_t *r, ngx_uint_t status,
+    const char *detail, ngx_array_t *faults);
 static void fuzz_intent(ngx_http_request_t *r, ngx_http_intent_type_t *type,
     ngx_http_intent_t *in);
 
@@ -123,6 +125,24 @@ static const char  fuzz_conf[] =
     "        call to=$a value=1;\n"
     "    }\n"
 
+    /* whose calls not all params fit, and some of an intent's own do not */
+
+    "    intent_type some {\n"
+    "        param u uint256 optional;\n"
+    "        param i int256 optional min=-300 max=300;\n"
+    "        param b bytes optional length=4;\n"
+    "        param n decimal=2 optional;\n"
+    "        param t string \"default=x y\";\n"
+    "        param o bool default=true;\n"
+    "        call to=$user when=$u function=\"f(uint8,address,uint64,bytes)\""
+    "             args=$u,$user,$nonce,$signature;\n"
+    "        call to=$user when=$i function=\"g(int8,uint32,string)\""
+    "             args=$i,$deadline,$t;\n"
+    "        call to=0x00000000219ab540356cBB839Cbe05303d7705Fa value=$n"
+    "             when=$b when=$n unless=$o function=\"h(bytes4,int128,bool)\""
+    "             args=$b,$n,$o;\n"
+    "    }\n"
+
     "    server {\n"
     "        listen unix:%s/socket;\n"
     "        location /_rpc { internal; proxy_pass http://127.0.0.1:1; }\n"
@@ -133,6 +153,11 @@ static const char  fuzz_conf[] =
     "                      intent_signature optional; }\n"
     "        location /d { intent_api; intent_fuzz;"
     "                      intent_signature required; }\n"
+    "        location /e { intent_api; intent_fuzz; intent_user alice;"
+    "                      intent_signature optional; }\n"
+    "        location /f { intent_api; intent_fuzz;"
+    "                      intent_signature optional; intent_user"
+    "                      0x90F79bf6EB2c4f870365E785982E1f101E93b906; }\n"
     "    }\n"
     "}\n";
 
@@ -142,6 +167,19 @@ static const uint8_t  fuzz_valid[] =
     "\0{\"type\":\"transfer\",\"params\":{\"amount\":\"5\",\"recipient\":"
     "\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\"}}";
 
+
+/* for the third: by the key 7c85…07a6, in the domain of "dev" */
+static const uint8_t  fuzz_signed[] =
+    "\2{\"type\":\"transfer\",\"params\":{\"amount\":\"5\",\"recipient\":"
+    "\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\"},\"userId\":"
+    "\"0x90F79bf6EB2c4f870365E785982E1f101E93b906\",\"expiresAt\":1796000000,"
+    "\"signature\":\"0xd071ba3272aab716fb1041770c0c3597c5d5deebae93"
+    "3feeb0ac17dc3a2d7c007cea9abfcad9f90baf6ea2f3e0a2c525dce2d7a86901"
+    "8a3e8fdbd6ebd2963d721c\"}";
+
+
+/* it is always the same second here, or what was signed would expire */
+static ngx_time_t            fuzz_now = { 1795000000, 0, 0 };
 
 static ngx_log_t            *fuzz_log;
 static ngx_http_conf_ctx_t   fuzz_locations[FUZZ_LOCATIONS];
@@ -211,8 +249,13 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 
     /* a fuzzer that gets nothing accepted looks at half of the code */
 
+    ngx_cached_time = &fuzz_now;
+
     LLVMFuzzerTestOneInput(fuzz_valid, sizeof(fuzz_valid) - 1);
     fuzz_check(fuzz_taken == 1);
+
+    LLVMFuzzerTestOneInput(fuzz_signed, sizeof(fuzz_signed) - 1);
+    fuzz_check(fuzz_taken == 2);
 
     return 0;
 }
@@ -364,10 +407,14 @@ fuzz_request(ngx_http_conf_ctx_t *location, ngx_pool_t *pool,
     ctx->request = r;
     ctx->post->body = body;
 
+    if (ngx_http_intent_api_user(r, ctx) != NGX_OK) {
+        return;
+    }
+
     root = ngx_http_intent_api_load(&body, &faults);
 
     if (root == NULL) {
-        fuzz_check(faults.nelts);
+        fuzz_problem(r, NGX_HTTP_BAD_REQUEST, NULL, &faults);
         return;
     }
 
@@ -411,10 +458,36 @@ fuzz_item(ngx_http_intent_api_ctx_t *ctx, json_t *json)
         return;
     }
 
-    fuzz_check(rc == NGX_AGAIN
-               || (rc == NGX_DECLINED
-                   && item->problem.status >= 400
-                   && (item->problem.detail || item->problem.faults.nelts)));
+    /* there is no node to ask: what if it had said no? */
+
+    if (rc == NGX_AGAIN) {
+        rc = ngx_http_intent_api_wallet_said(item, NGX_DECLINED);
+    }
+
+    fuzz_check(rc == NGX_DECLINED && item->problem.status >= 400);
+
+    fuzz_problem(ctx->request, item->problem.status, item->problem.detail,
+                 &item->problem.faults);
+}
+
+
+/* the answer is JSON, whatever of the body it cites */
+
+static void
+fuzz_problem(ngx_http_request_t *r, ngx_uint_t status, const char *detail,
+    ngx_array_t *faults)
+{
+    json_t     *problem;
+    ngx_str_t   json;
+
+    fuzz_check(detail || faults->nelts);
+
+    json = ngx_http_intent_api_problem_json(r->pool, status, detail, faults);
+
+    problem = json_loadb((char *) json.data, json.len, JSON_REJECT_DUPLICATES,
+                         NULL);
+    fuzz_check(problem);
+    json_decref(problem);
 }
 
 

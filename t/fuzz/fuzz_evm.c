@@ -2,7 +2,9 @@
 /*
  * Every decoder of src/evm under libFuzzer: the first byte says which, the
  * rest is what it gets.  Besides not crashing, what is decoded has to come
- * back the same when it is encoded again.
+ * back the same when it is encoded again.  No fuzzer finds a signature by
+ * itself: for what stands behind one the input says what is to be signed, and
+ * what is to be spoilt then.
  */
 
 
@@ -35,6 +37,11 @@ static void fuzz_revert(const uint8_t *data, size_t len);
 static void fuzz_signature(const uint8_t *data, size_t len);
 static void fuzz_eip712(const uint8_t *data, size_t len);
 static void fuzz_tx(const uint8_t *data, size_t len);
+static void fuzz_sign(const uint8_t *data, size_t len);
+static void fuzz_tx_signed(const uint8_t *data, size_t len);
+static void fuzz_tx_fields(const uint8_t *data, evm_tx_t *tx);
+static void fuzz_tx_same(const evm_tx_t *a, const evm_tx_t *b);
+static uint64_t fuzz_u64(const uint8_t *data);
 static int fuzz_abi_values(const uint8_t *data, size_t len,
     const evm_abi_function_t *fn, evm_abi_value_t *values);
 
@@ -51,8 +58,14 @@ static fuzz_target_pt  fuzz_targets[] = {
     fuzz_revert,
     fuzz_signature,
     fuzz_eip712,
-    fuzz_tx
+    fuzz_tx,
+    fuzz_sign,
+    fuzz_tx_signed
 };
+
+
+/* flags, sizes of the numbers, and the numbers */
+#define FUZZ_TX_LEN  (8 + 3 * 32 + 3 * 8 + EVM_ADDRESS_LEN)
 
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -119,6 +132,12 @@ fuzz_hex(const uint8_t *data, size_t len)
         for (i = 2; i < len; i++) {
             FUZZ_CHECK(text[i] == (data[i] | (data[i] >= 'A' ? 0x20 : 0)));
         }
+
+        if (n) {
+            n--;
+            FUZZ_CHECK(evm_hex_decode((const char *) data, len, out, &n)
+                       == EVM_NOSPACE);
+        }
     }
 
     free(out);
@@ -181,7 +200,7 @@ static void
 fuzz_u256_arithmetic(const uint8_t *data, size_t len)
 {
     uint64_t    rest, by;
-    evm_u256_t  a, b, r;
+    evm_u256_t  a, b, r, s;
 
     if (len < 72) {
         return;
@@ -193,6 +212,23 @@ fuzz_u256_arithmetic(const uint8_t *data, size_t len)
 
     if (evm_u256_add(&r, &a, &b) == EVM_OK) {
         FUZZ_CHECK(evm_u256_sub(&r, &r, &b) == EVM_OK);
+        FUZZ_CHECK(evm_u256_cmp(&r, &a) == 0);
+    }
+
+    evm_u256_set(&s, by);
+
+    if (evm_u256_mul(&r, &a, &s) == EVM_OK) {
+        FUZZ_CHECK(evm_u256_mul_u64(&s, &a, by) == EVM_OK);
+        FUZZ_CHECK(evm_u256_cmp(&r, &s) == 0);
+    }
+
+    if (evm_u256_mul(&r, &a, &b) == EVM_OK) {
+        FUZZ_CHECK(evm_u256_mul(&s, &b, &a) == EVM_OK);
+        FUZZ_CHECK(evm_u256_cmp(&r, &s) == 0);
+    }
+
+    if (evm_u256_to_u64(&a, &rest) == EVM_OK) {
+        evm_u256_set(&r, rest);
         FUZZ_CHECK(evm_u256_cmp(&r, &a) == 0);
     }
 
@@ -396,7 +432,7 @@ static void
 fuzz_eip712(const uint8_t *data, size_t len)
 {
     size_t               text;
-    uint8_t              hash[32];
+    uint8_t              hash[32], domain[32], other[32];
     const uint8_t       *nul;
     evm_abi_value_t      values[EVM_ABI_MAX_ARGS];
     evm_abi_function_t   fn;
@@ -409,14 +445,28 @@ fuzz_eip712(const uint8_t *data, size_t len)
 
     text = (size_t) (nul - data);
 
+    evm_eip712_domain((const char *) data, text, (const char *) nul,
+                      len - text, len, NULL, domain);
+
+    if (len >= EVM_ADDRESS_LEN) {
+        evm_eip712_domain((const char *) data, text, (const char *) nul,
+                          len - text, len, data, other);
+        FUZZ_CHECK(memcmp(domain, other, 32) != 0);
+    }
+
     if (evm_abi_function_parse((const char *) data, text, &fn, NULL) != EVM_OK
         || fuzz_abi_values(nul + 1, len - text - 1, &fn, values) != EVM_OK)
     {
         return;
     }
 
-    (void) evm_eip712_struct((const char *) data, text, fn.args, values,
-                             fn.nargs, hash);
+    if (evm_eip712_struct((const char *) data, text, fn.args, values,
+                          fn.nargs, hash)
+        == EVM_OK)
+    {
+        evm_eip712_digest(domain, hash, other);
+        FUZZ_CHECK(memcmp(other, hash, 32) != 0);
+    }
 }
 
 
@@ -434,4 +484,192 @@ fuzz_tx(const uint8_t *data, size_t len)
         FUZZ_CHECK(tx.data_len <= len);
         FUZZ_CHECK(evm_tx_signing_hash(&tx, again) == EVM_OK);
     }
+}
+
+
+/* key, hash: what is signed is recovered, in each form, and nothing else is */
+
+static void
+fuzz_sign(const uint8_t *data, size_t len)
+{
+    size_t           bit;
+    uint8_t          form[65], address[20], signer[20], hash[32];
+    evm_signature_t  sig, parsed;
+
+    if (len < 66) {
+        return;
+    }
+
+    if (evm_key_address(data, address) != EVM_OK) {
+        FUZZ_CHECK(evm_sign(data + 32, data, &sig) == EVM_RANGE);
+        return;
+    }
+
+    FUZZ_CHECK(evm_sign(data + 32, data, &sig) == EVM_OK);
+    FUZZ_CHECK(evm_recover(data + 32, &sig, signer) == EVM_OK);
+    FUZZ_CHECK(memcmp(signer, address, 20) == 0);
+
+    memcpy(form, sig.r, 32);
+    memcpy(form + 32, sig.s, 32);
+    form[64] = (uint8_t) (sig.y_parity + ((data[64] & 1) ? 27 : 0));
+
+    FUZZ_CHECK(evm_signature_parse(form, 65, &parsed) == EVM_OK);
+    FUZZ_CHECK(memcmp(&sig, &parsed, sizeof(sig)) == 0);
+
+    form[32] |= (uint8_t) (sig.y_parity << 7);
+
+    FUZZ_CHECK(evm_signature_parse(form, 64, &parsed) == EVM_OK);
+    FUZZ_CHECK(memcmp(&sig, &parsed, sizeof(sig)) == 0);
+
+    /* one bit of the hash, or of the signature */
+
+    memcpy(hash, data + 32, 32);
+    bit = (size_t) data[65] * (data[64] & 2 ? 2 : 1) % 512;
+
+    if (data[64] & 4) {
+        hash[bit / 8 % 32] ^= (uint8_t) (1 << bit % 8);
+
+    } else {
+        form[bit / 8] ^= (uint8_t) (1 << bit % 8);
+        FUZZ_CHECK(evm_signature_parse(form, 64, &parsed) == EVM_OK);
+    }
+
+    FUZZ_CHECK(evm_recover(hash, &parsed, signer) != EVM_OK
+               || memcmp(signer, address, 20) != 0);
+}
+
+
+/*
+ * A transaction that was signed is read as it was; one with a byte changed,
+ * or cut, is another's or none.
+ */
+
+static void
+fuzz_tx_signed(const uint8_t *data, size_t len)
+{
+    int             rc;
+    size_t          n, pos;
+    uint8_t        *raw, key[32], address[20], from[20], hash[32], again[32];
+    uint8_t         change;
+    evm_tx_t        tx, read;
+    const uint8_t  *p;
+
+    if (len < FUZZ_TX_LEN + 3) {
+        return;
+    }
+
+    fuzz_tx_fields(data, &tx);
+
+    p = data + FUZZ_TX_LEN;
+    tx.data = p + 3;
+    tx.data_len = len - FUZZ_TX_LEN - 3;
+
+    memset(key, 0x11, sizeof(key));
+    FUZZ_CHECK(evm_key_address(key, address) == EVM_OK);
+
+    n = EVM_TX_MAX_LEN(tx.data_len);
+    raw = malloc(n);
+
+    rc = evm_tx_sign(&tx, key, raw, &n, hash);
+
+    if (rc != EVM_OK) {
+        FUZZ_CHECK(rc == EVM_RANGE && tx.legacy);
+        free(raw);
+        return;
+    }
+
+    raw = realloc(raw, n);
+
+    rc = evm_tx_decode(raw, n, &read, from, again);
+
+    FUZZ_CHECK(rc == EVM_OK);
+    FUZZ_CHECK(memcmp(from, address, 20) == 0);
+    FUZZ_CHECK(memcmp(hash, again, 32) == 0);
+    fuzz_tx_same(&tx, &read);
+
+    pos = ((size_t) p[0] << 8 | p[1]) % n;
+    change = p[2];
+
+    raw[pos] ^= change;
+
+    if (change && evm_tx_decode(raw, n, &read, from, again) == EVM_OK) {
+        FUZZ_CHECK(memcmp(from, address, 20) != 0);
+        FUZZ_CHECK(memcmp(hash, again, 32) != 0);
+    }
+
+    raw[pos] ^= change;
+    raw = realloc(raw, pos + 1);
+
+    rc = evm_tx_decode(raw, pos, &read, from, again);
+    FUZZ_CHECK(rc == EVM_ERROR);
+
+    free(raw);
+}
+
+
+/* each number as long as a byte of the input says */
+
+static void
+fuzz_tx_fields(const uint8_t *data, evm_tx_t *tx)
+{
+    unsigned       i;
+    evm_u256_t    *wide[3];
+    const uint8_t *p;
+
+    memset(tx, 0, sizeof(evm_tx_t));
+
+    wide[0] = &tx->max_priority_fee_per_gas;
+    wide[1] = &tx->max_fee_per_gas;
+    wide[2] = &tx->value;
+
+    tx->legacy = data[0] & 1;
+    tx->create = (data[0] & 6) == 6;
+
+    p = data + 8;
+
+    for (i = 0; i < 3; i++) {
+        (void) evm_u256_from_be(wide[i], p, data[1 + i] % 33);
+        p += 32;
+    }
+
+    tx->chain_id = 1 + (fuzz_u64(p) >> data[4] % 64) / 2;
+    tx->nonce = fuzz_u64(p + 8) >> data[5] % 64;
+    tx->gas_limit = fuzz_u64(p + 16) >> data[6] % 64;
+
+    if (!tx->create) {
+        memcpy(tx->to, p + 24, EVM_ADDRESS_LEN);
+    }
+
+    if (tx->legacy) {
+        tx->max_priority_fee_per_gas = tx->max_fee_per_gas;
+    }
+}
+
+
+static void
+fuzz_tx_same(const evm_tx_t *a, const evm_tx_t *b)
+{
+    FUZZ_CHECK(a->legacy == b->legacy && a->create == b->create);
+    FUZZ_CHECK(a->chain_id == b->chain_id && a->nonce == b->nonce
+               && a->gas_limit == b->gas_limit);
+    FUZZ_CHECK(evm_u256_cmp(&a->max_fee_per_gas, &b->max_fee_per_gas) == 0);
+    FUZZ_CHECK(evm_u256_cmp(&a->max_priority_fee_per_gas,
+                            &b->max_priority_fee_per_gas)
+               == 0);
+    FUZZ_CHECK(evm_u256_cmp(&a->value, &b->value) == 0);
+    FUZZ_CHECK(memcmp(a->to, b->to, EVM_ADDRESS_LEN) == 0);
+    FUZZ_CHECK(a->data_len == b->data_len
+               && (a->data_len == 0
+                   || memcmp(a->data, b->data, a->data_len) == 0));
+}
+
+
+static uint64_t
+fuzz_u64(const uint8_t *data)
+{
+    uint64_t  v;
+
+    memcpy(&v, data, sizeof(v));
+
+    return v;
 }
