@@ -129,6 +129,7 @@ $t = IntentTest->new(
     chain   => {
         confirmations => 2, poll_interval => '500ms',
         retry => 'attempts=5 backoff=1s max_backoff=60s',
+        eip712_domain => '"Intent Demo" version=1',
     },
 );
 
@@ -180,11 +181,26 @@ my %swap = (tokenIn => $gold, tokenOut => $silver, amountIn => '10.5', minAmount
             recipient => $recipient);
 my %stake = (amount => '2.25', referral => 'demo');
 
+# The same again for who has a name, which alone can be asked for a list
+
+my $of_alice = <<'END';
+        location /my/intents {
+            intent_api;
+            intent_signature      optional;
+            intent_limit          zone=submit;
+            auth_basic            "intents";
+            auth_basic_user_file  $DIR/htpasswd;
+            intent_user           $remote_user;
+        }
+
+END
+
+$t->write_file($t->dir . '/htpasswd', "alice:{PLAIN}secret\n");
 $t->write_conf(
     types  => $t->default_types . "\n$types",
     http   => 'intent_limit_zone $binary_remote_addr zone=submit:1m rate=100r/1m;',
-    api    => 'intent_limit zone=submit;',
-    server => Page::server($t, examples => {
+    api    => 'intent_signature optional; intent_limit zone=submit;',
+    server => $of_alice . Page::server($t, examples => {
         transfer => \%transfer, swap => \%swap, stake => \%stake }),
 );
 $t->nginx_start;
@@ -246,7 +262,7 @@ if ($once) {
 }
 
 my $dir = $t->dir;
-my $submit = $t->url('/api/intents');
+my ($submit, $my) = map { $t->url($_) } '/api/intents', '/my/intents';
 my $url = "$submit/$intent->{intentId}";
 my ($metrics, $status) = map { $t->url($_) } '/metrics', '/intent_status';
 my ($body, $of_token, $of_swap, $too_much, $of_stake) = map { $json->encode($_) }
@@ -269,6 +285,8 @@ To play with:
   a swap       curl -i -H 'Content-Type: application/json' -d '$of_swap' $submit
   one refused  curl -i -H 'Content-Type: application/json' -d '$too_much' $submit
   a stake      curl -i -H 'Content-Type: application/json' -d '$of_stake' $submit
+  alice's      curl -i -u alice:secret -H 'Content-Type: application/json' -d '$body' $my
+  a list       curl -i -u alice:secret $my
   the types    curl $submit/types
   metrics      curl $metrics
   status page  curl $status
