@@ -379,6 +379,7 @@ my @said = (
     [ '[warn] the location of rpc', 'location /_rpc/dev { proxy_pass http://127.0.0.1:1; }' ],
     [ '[warn] intents are signed', 'intent_signature optional;' ],
     [ 'param cannot be called "nonce"', of_type('param nonce uint256;') ],
+    [ 'param cannot be called "toString"', of_type('param toString uint256;') ],
     [ 'invalid type "enum=a|b|a"', of_type('param a enum=a|b|a;') ],
     [ '"$user" does not fit argument 1', of_type("$p call to=\$recipient function=f(uint256) args=\$user;") ],
     [ 'unknown param "$toke"', of_type("$p call to=\$toke value=1;") ],
@@ -535,9 +536,9 @@ for my $row (table($api, '### Faults of a body')) {
         @tries = [ '/table/intents', '' ];
     } elsif ($body eq '') {
         @tries = [ '/table/intents', '{}' ];
-    } elsif ($body =~ /a NUL byte|the byte 0xff/) {
+    } elsif ($body =~ /a NUL byte|the byte 0xff|a byte order mark/) {
         @tries = [ '/table/intents', join '', map { /^`(.*)`$/ ? $1 : $_ }
-            map { /NUL/ ? "\0" : /0xff/ ? "\xff" : $_ } split /, /, $body ];
+            map { /NUL/ ? "\0" : /0xff/ ? "\xff" : /mark/ ? "\xef\xbb\xbf" : $_ } split /, /, $body ];
     } elsif ($body =~ /where intent_signature is off/) {
         for my $name (literals($pointer)) {
             my $member = substr $name, 1;
@@ -967,6 +968,7 @@ my @of_problems = (
     [ 409, 'the status of', sub { $t->wait_intent($of_alice, 'success'); $t->http('DELETE', "/my/intents/$of_alice", $as_alice) } ],
     [ 413, 'the body is larger', sub { $t->post('/api/intents', '{"a":"' . 'a' x 20000 . '"}') } ],
     [ 415, 'the body must be', sub { $t->http('POST', '/api/intents', { 'Content-Type' => 'text/plain' }, '{}') } ],
+    [ 415, 'the body must have no', sub { $t->post('/api/intents', '{}', { 'Content-Encoding' => 'gzip' }) } ],
     [ 426, 'this is a WebSocket', sub { $t->get('/api/intents/stream') } ],
     [ 426, 'only "Sec', sub { raw($hello =~ s/: 13/: 12/r . "\n") } ],
     [ 429, 'Too many', sub { my $last; $last = $t->post('/few/intents', $transfer) for 1 .. 5; $last } ],
