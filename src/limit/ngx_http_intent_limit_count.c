@@ -172,7 +172,8 @@ ngx_http_intent_limit_commit(ngx_http_intent_limit_ctx_t *ctx, uint32_t n)
         }
 
         ngx_http_intent_limit_window_add(&zone->entries[state->entry].window,
-                                         zone->shared->clock, zone->period, n);
+                                         zone->shared->clock, zone->period,
+                                         zone->limit, n);
     }
 }
 

@@ -43,11 +43,15 @@ ngx_http_intent_limit_handler(ngx_http_request_t *r)
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_intent_limit_module);
 
-    /* once a request, wherever it is redirected, whatever it is made of */
+    if (lcf->limits.nelts == 0 || r != r->main) {
+        return NGX_DECLINED;
+    }
 
-    if (lcf->limits.nelts == 0 || r != r->main
-        || ngx_http_intent_limit_get_ctx(r))
-    {
+    /* once a request, wherever it is redirected; an empty key is no limit */
+
+    ctx = ngx_http_intent_limit_get_ctx(r);
+
+    if (ctx && ctx->nstates) {
         return NGX_DECLINED;
     }
 
@@ -143,7 +147,6 @@ ngx_http_intent_limit_create_ctx(ngx_http_request_t *r,
 
     ctx = cln->data;
 
-    ctx->conf = lcf;
     ctx->result = NGX_HTTP_INTENT_LIMIT_NONE;
     ctx->states = (ngx_http_intent_limit_state_t *) (ctx + 1);
     ctx->nstates = 0;
@@ -226,10 +229,7 @@ ngx_http_intent_limit_reject(ngx_http_request_t *r)
     }
 
     if (r->headers_in.expect && !r->expect_tested
-#if (NGX_HTTP_V2)
-        && r->stream == NULL
-#endif
-       )
+        && r->http_version < NGX_HTTP_VERSION_20)
     {
         /*
          * Nobody is asked to send a body that nobody will read.  Nobody knows
@@ -339,7 +339,8 @@ ngx_http_intent_limit_header_filter_init(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_intent_limit_header_filter(ngx_http_request_t *r)
 {
-    ngx_http_intent_limit_ctx_t  *ctx;
+    ngx_http_intent_limit_ctx_t       *ctx;
+    ngx_http_intent_limit_loc_conf_t  *lcf;
 
     if (r != r->main) {
         return ngx_http_next_header_filter(r);
@@ -348,7 +349,20 @@ ngx_http_intent_limit_header_filter(ngx_http_request_t *r)
     ctx = ngx_http_intent_limit_get_ctx(r);
 
     if (ctx == NULL) {
-        return ngx_http_next_header_filter(r);
+        lcf = ngx_http_get_module_loc_conf(r, ngx_http_intent_limit_module);
+
+        if (lcf->limits.nelts == 0) {
+            return ngx_http_next_header_filter(r);
+        }
+
+        /* answered before the limits: a body that is too large, a "return" */
+
+        ctx = ngx_http_intent_limit_create_ctx(r, lcf);
+        if (ctx == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_intent_limit_peek(ctx, r->connection->log);
     }
 
     if (ngx_http_intent_limit_add_ratelimit(r, ctx) != NGX_OK) {
@@ -377,26 +391,31 @@ ngx_http_intent_limit_add_ratelimit(ngx_http_request_t *r,
 {
     u_char                         *p;
     size_t                          len;
-    ngx_str_t                       value;
+    ngx_str_t                       policy, value;
     ngx_uint_t                      i;
+    ngx_http_intent_limit_zone_t   *zone;
     ngx_http_intent_limit_state_t  *state;
 
     len = 0;
 
     for (i = 0; i < ctx->nstates; i++) {
-        len += ctx->states[i].limit->zone->quoted.len
-               + sizeof(", ;r=;t=") - 1 + 2 * NGX_INT_T_LEN;
+        len += sizeof(", ") - 1 + ctx->states[i].limit->zone->policy.len;
     }
 
-    p = ngx_pnalloc(r->pool, len);
-    if (p == NULL) {
+    /* r and t have no more digits than q and w */
+
+    policy.data = ngx_pnalloc(r->pool, 2 * len);
+    if (policy.data == NULL) {
         return NGX_ERROR;
     }
 
-    value.data = p;
+    policy.len = 0;
+    value.data = policy.data + len;
+    p = value.data;
 
     for (i = 0; i < ctx->nstates; i++) {
         state = &ctx->states[i];
+        zone = state->limit->zone;
 
         /* a dry run changes nothing for clients */
 
@@ -404,25 +423,22 @@ ngx_http_intent_limit_add_ratelimit(ngx_http_request_t *r,
             continue;
         }
 
-        if (p != value.data) {
-            *p++ = ',';
-            *p++ = ' ';
-        }
+        policy.len = ngx_sprintf(policy.data + policy.len, "%s%V",
+                                 policy.len ? ", " : "", &zone->policy)
+                     - policy.data;
 
-        p = ngx_sprintf(p, "%V;r=%ui;t=%ui", &state->limit->zone->quoted,
-                        state->remaining,
+        p = ngx_sprintf(p, "%s%V;r=%ui;t=%ui", p != value.data ? ", " : "",
+                        &zone->quoted, state->remaining,
                         ngx_http_intent_limit_seconds(state->until));
+    }
+
+    if (policy.len == 0) {
+        return NGX_OK;
     }
 
     value.len = p - value.data;
 
-    if (value.len == 0) {
-        return NGX_OK;
-    }
-
-    if (ngx_http_intent_add_header(r, "RateLimit-Policy", &ctx->conf->policy)
-        != NGX_OK)
-    {
+    if (ngx_http_intent_add_header(r, "RateLimit-Policy", &policy) != NGX_OK) {
         return NGX_ERROR;
     }
 

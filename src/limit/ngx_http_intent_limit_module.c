@@ -30,8 +30,6 @@ static char *ngx_http_intent_limit_merge_loc_conf(ngx_conf_t *cf,
 static char *ngx_http_intent_limit_resolve(ngx_conf_t *cf,
     ngx_http_intent_limit_loc_conf_t *conf);
 static ngx_int_t ngx_http_intent_limit_cmp(const void *one, const void *two);
-static char *ngx_http_intent_limit_policy(ngx_conf_t *cf,
-    ngx_http_intent_limit_loc_conf_t *conf);
 
 static char *ngx_http_intent_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -245,7 +243,6 @@ ngx_http_intent_limit_create_loc_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     conf->limits.elts = NULL;
-     *     conf->policy = { 0, NULL };
      */
 
     return ngx_pcalloc(cf->pool, sizeof(ngx_http_intent_limit_loc_conf_t));
@@ -267,11 +264,7 @@ ngx_http_intent_limit_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->limits = prev->limits;
     }
 
-    if (ngx_http_intent_limit_resolve(cf, conf) != NGX_CONF_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    return ngx_http_intent_limit_policy(cf, conf);
+    return ngx_http_intent_limit_resolve(cf, conf);
 }
 
 
@@ -314,57 +307,6 @@ ngx_http_intent_limit_cmp(const void *one, const void *two)
 
     return ngx_memn2cmp(a->zone->name.data, b->zone->name.data,
                               a->zone->name.len, b->zone->name.len);
-}
-
-
-static char *
-ngx_http_intent_limit_policy(ngx_conf_t *cf,
-    ngx_http_intent_limit_loc_conf_t *conf)
-{
-    u_char                        *p;
-    size_t                         len;
-    ngx_uint_t                     i;
-    ngx_http_intent_limit_t       *limit;
-    ngx_http_intent_limit_zone_t  *zone;
-
-    limit = conf->limits.elts;
-    len = 0;
-
-    for (i = 0; i < conf->limits.nelts; i++) {
-        len += limit[i].zone->quoted.len + sizeof(", ;q=;w=") - 1
-               + 2 * NGX_INT_T_LEN;
-    }
-
-    if (len == 0) {
-        return NGX_CONF_OK;
-    }
-
-    p = ngx_pnalloc(cf->pool, len);
-    if (p == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    conf->policy.data = p;
-
-    for (i = 0; i < conf->limits.nelts; i++) {
-        zone = limit[i].zone;
-
-        if (limit[i].dry_run) {
-            continue;
-        }
-
-        if (p != conf->policy.data) {
-            *p++ = ',';
-            *p++ = ' ';
-        }
-
-        p = ngx_sprintf(p, "%V;q=%ui;w=%ui", &zone->quoted, zone->limit,
-                        ngx_http_intent_limit_seconds(zone->period));
-    }
-
-    conf->policy.len = p - conf->policy.data;
-
-    return NGX_CONF_OK;
 }
 
 
@@ -511,7 +453,8 @@ ngx_http_intent_limit_zone_name(ngx_conf_t *cf, ngx_str_t *name,
 
     zone->name = *name;
 
-    p = ngx_pnalloc(cf->pool, 2 * name->len + 2);
+    p = ngx_pnalloc(cf->pool, 2 * (2 * name->len + 2) + sizeof(";q=;w=") - 1
+                              + 2 * NGX_INT_T_LEN);
     if (p == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -541,6 +484,12 @@ ngx_http_intent_limit_zone_name(ngx_conf_t *cf, ngx_str_t *name,
 
     *p++ = '"';
     zone->quoted.len = p - zone->quoted.data;
+
+    zone->policy.data = p;
+    zone->policy.len = ngx_sprintf(p, "%V;q=%ui;w=%ui", &zone->quoted,
+                                   zone->limit,
+                                   ngx_http_intent_limit_seconds(zone->period))
+                       - p;
 
     return NGX_CONF_OK;
 }

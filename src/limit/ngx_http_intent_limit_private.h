@@ -62,6 +62,7 @@ typedef struct {
     ngx_str_t                         name;
     ngx_str_t                         quoted;     /* the name as RFC 9651
                                                      and Prometheus quote */
+    ngx_str_t                         policy;     /* in RateLimit-Policy */
     ngx_uint_t                        limit;
     uint32_t                          period;     /* ms */
 
@@ -81,7 +82,6 @@ typedef struct {
 typedef struct {
     ngx_array_t                       limits;     /* ngx_http_intent_limit_t,
                                                      by the names of zones */
-    ngx_str_t                         policy;     /* RateLimit-Policy */
 } ngx_http_intent_limit_loc_conf_t;
 
 
@@ -102,7 +102,6 @@ typedef struct {
 
 
 typedef struct {
-    ngx_http_intent_limit_loc_conf_t *conf;
     ngx_uint_t                        result;
     ngx_uint_t                        nstates;
     ngx_http_intent_limit_state_t    *states;     /* without empty keys */

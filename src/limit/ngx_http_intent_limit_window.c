@@ -1,6 +1,7 @@
 
 /*
- * A sliding window in five counters.  Plain C, no nginx.
+ * A sliding window: a log of the times at which spans of counts began.
+ * Plain C, no nginx.
  */
 
 
@@ -12,61 +13,34 @@
 #define SPANS  NGX_HTTP_INTENT_LIMIT_SPANS
 
 
-static uint64_t ngx_http_intent_limit_window_time(
+static uint64_t ngx_http_intent_limit_window_start(
     const ngx_http_intent_limit_window_t *w, size_t i);
-static uint64_t ngx_http_intent_limit_window_age(
-    const ngx_http_intent_limit_window_t *w, size_t i, uint64_t now);
-static void ngx_http_intent_limit_window_push(
-    ngx_http_intent_limit_window_t *w);
-
-
-static uint64_t
-ngx_http_intent_limit_window_time(const ngx_http_intent_limit_window_t *w,
-    size_t i)
-{
-    uint64_t  newest;
-
-    /*
-     * When the newest was counted, the others were younger than a period,
-     * so the low bits are enough for the difference.
-     */
-
-    newest = (uint64_t) w->epoch << 32 | w->spans[0].last;
-
-    return newest - (uint32_t) (w->spans[0].last - w->spans[i].last);
-}
-
-
-static uint64_t
-ngx_http_intent_limit_window_age(const ngx_http_intent_limit_window_t *w,
-    size_t i, uint64_t now)
-{
-    uint64_t  then;
-
-    then = ngx_http_intent_limit_window_time(w, i);
-
-    return (now > then) ? now - then : 0;
-}
+static uint64_t ngx_http_intent_limit_window_full(
+    const ngx_http_intent_limit_window_t *w, size_t i);
+static size_t ngx_http_intent_limit_window_first(
+    const ngx_http_intent_limit_window_t *w, uint64_t now, uint32_t period);
+static void ngx_http_intent_limit_window_copy(
+    ngx_http_intent_limit_window_t *w,
+    const ngx_http_intent_limit_window_t *from, size_t first);
+static uint32_t ngx_http_intent_limit_window_room(
+    const ngx_http_intent_limit_window_t *w);
+static void ngx_http_intent_limit_window_open(
+    ngx_http_intent_limit_window_t *w, uint64_t start);
 
 
 uint64_t
 ngx_http_intent_limit_window_used(const ngx_http_intent_limit_window_t *w,
     uint64_t now, uint32_t period)
 {
-    size_t    i;
-    uint64_t  used;
+    size_t  first;
 
-    used = 0;
+    first = ngx_http_intent_limit_window_first(w, now, period);
 
-    for (i = 0; i < SPANS; i++) {
-        if (w->spans[i].count
-            && ngx_http_intent_limit_window_age(w, i, now) < period)
-        {
-            used += w->spans[i].count;
-        }
+    if (first == w->nspans) {
+        return 0;
     }
 
-    return used;
+    return ngx_http_intent_limit_window_full(w, first) + w->count;
 }
 
 
@@ -74,34 +48,27 @@ uint32_t
 ngx_http_intent_limit_window_wait(const ngx_http_intent_limit_window_t *w,
     uint64_t now, uint32_t period, uint64_t limit, uint64_t n)
 {
-    size_t    i;
-    uint64_t  age, used;
+    size_t  i;
 
     if (n > limit) {
         return NGX_HTTP_INTENT_LIMIT_NEVER;
     }
 
-    used = ngx_http_intent_limit_window_used(w, now, period);
-
-    if (used + n <= limit) {
+    if (ngx_http_intent_limit_window_used(w, now, period) + n <= limit) {
         return 0;
     }
 
-    for (i = SPANS; i-- > 0; ) {
-        age = ngx_http_intent_limit_window_age(w, i, now);
+    i = ngx_http_intent_limit_window_first(w, now, period);
 
-        if (w->spans[i].count == 0 || age >= period) {
-            continue;
-        }
-
-        used -= w->spans[i].count;
-
-        if (used + n <= limit) {
-            return (uint32_t) (period - age);
-        }
+    while (i + 1 < w->nspans
+           && ngx_http_intent_limit_window_full(w, i + 1) + w->count + n
+              > limit)
+    {
+        i++;
     }
 
-    return 0;
+    return period
+           - (uint32_t) (now - ngx_http_intent_limit_window_start(w, i));
 }
 
 
@@ -109,63 +76,108 @@ uint32_t
 ngx_http_intent_limit_window_until(const ngx_http_intent_limit_window_t *w,
     uint64_t now, uint32_t period)
 {
-    size_t    i;
-    uint64_t  age;
+    size_t  first;
 
-    for (i = SPANS; i-- > 0; ) {
-        age = ngx_http_intent_limit_window_age(w, i, now);
+    first = ngx_http_intent_limit_window_first(w, now, period);
 
-        if (w->spans[i].count && age < period) {
-            return (uint32_t) (period - age);
+    if (first == w->nspans) {
+        return 0;
+    }
+
+    return period
+           - (uint32_t) (now - ngx_http_intent_limit_window_start(w, first));
+}
+
+
+static uint64_t
+ngx_http_intent_limit_window_start(const ngx_http_intent_limit_window_t *w,
+    size_t i)
+{
+    uint32_t  low;
+    uint64_t  last;
+
+    /*
+     * When the last span began, the others were younger than a period, so the
+     * low bits are enough for the difference.
+     */
+
+    low = w->starts[w->nspans - 1];
+    last = (uint64_t) w->epoch << 32 | low;
+
+    return last - (uint32_t) (low - w->starts[i]);
+}
+
+
+/* the counts of the spans from i on, but for the last: each of them is full */
+
+static uint64_t
+ngx_http_intent_limit_window_full(const ngx_http_intent_limit_window_t *w,
+    size_t i)
+{
+    uint64_t  begin, end;
+
+    end = SPANS + w->last;
+    begin = end - (w->nspans - 1 - i);
+
+    return w->limit * end / SPANS - w->limit * begin / SPANS;
+}
+
+
+/* the first span that is not forgotten, nspans: all are */
+
+static size_t
+ngx_http_intent_limit_window_first(const ngx_http_intent_limit_window_t *w,
+    uint64_t now, uint32_t period)
+{
+    size_t  i;
+
+    for (i = 0; i < w->nspans; i++) {
+        if (now - ngx_http_intent_limit_window_start(w, i) < period) {
+            break;
         }
     }
 
-    return 0;
+    return i;
 }
 
 
 void
 ngx_http_intent_limit_window_add(ngx_http_intent_limit_window_t *w,
-    uint64_t now, uint32_t period, uint32_t n)
+    uint64_t now, uint32_t period, uint64_t limit, uint32_t n)
 {
-    size_t                          i, live;
-    uint32_t                        part;
-    uint64_t                        newest;
+    uint32_t                        room;
+    uint64_t                        used;
     ngx_http_intent_limit_window_t  next;
 
     memset(&next, 0, sizeof(ngx_http_intent_limit_window_t));
+    next.limit = (uint32_t) limit;
 
-    newest = 0;
-    live = 0;
+    used = ngx_http_intent_limit_window_used(w, now, period);
 
-    for (i = 0; i < SPANS; i++) {
-        if (w->spans[i].count
-            && ngx_http_intent_limit_window_age(w, i, now) < period)
-        {
-            if (live == 0) {
-                newest = ngx_http_intent_limit_window_time(w, i);
-            }
+    if (used) {
 
-            next.spans[live++] = w->spans[i];
+        /* made for less before a reload, they do as long as there is room */
+
+        if (w->limit < limit && used + n <= w->limit) {
+            next.limit = w->limit;
         }
+
+        ngx_http_intent_limit_window_copy(&next, w,
+                         ngx_http_intent_limit_window_first(w, now, period));
     }
 
-    part = period / NGX_HTTP_INTENT_LIMIT_PARTS
-           + (period % NGX_HTTP_INTENT_LIMIT_PARTS != 0);
+    while (n) {
+        room = ngx_http_intent_limit_window_room(&next);
 
-    /* the clock of a caller may be a tick behind that of another */
+        if (room == 0) {
+            ngx_http_intent_limit_window_open(&next, now);
+            continue;
+        }
 
-    if (now < newest) {
-        now = newest;
+        room = (n < room) ? n : room;
+        next.count += room;
+        n -= room;
     }
-
-    if (live == 0 || now / part != newest / part) {
-        ngx_http_intent_limit_window_push(&next);
-    }
-
-    next.epoch = (uint32_t) (now >> 32);
-    next.spans[0].last = (uint32_t) now;
-    next.spans[0].count += n;
 
     /* at once, for a process may be killed in here at any moment */
 
@@ -173,42 +185,85 @@ ngx_http_intent_limit_window_add(ngx_http_intent_limit_window_t *w,
 }
 
 
+/*
+ * What is not forgotten, in spans of another limit perhaps: each of them
+ * begins with the span that its first was in.
+ */
+
 static void
-ngx_http_intent_limit_window_push(ngx_http_intent_limit_window_t *w)
+ngx_http_intent_limit_window_copy(ngx_http_intent_limit_window_t *w,
+    const ngx_http_intent_limit_window_t *from, size_t first)
 {
-    ngx_http_intent_limit_span_t  *spans;
+    size_t    i;
+    uint64_t  full, used, n;
 
-    spans = w->spans;
-
-    /*
-     * There is no room only where the period is longer than it was: the two
-     * oldest become one, which is forgotten when the younger would have been.
-     */
-
-    if (spans[SPANS - 1].count) {
-        spans[SPANS - 1].count += spans[SPANS - 2].count;
-        spans[SPANS - 1].last = spans[SPANS - 2].last;
-        memmove(&spans[1], &spans[0], (SPANS - 2) * sizeof(spans[0]));
-
-    } else {
-        memmove(&spans[1], &spans[0], (SPANS - 1) * sizeof(spans[0]));
+    if (w->limit == from->limit) {
+        *w = *from;
+        w->nspans = (uint8_t) (w->nspans - first);
+        memmove(w->starts, &w->starts[first], w->nspans * sizeof(uint32_t));
+        return;
     }
 
-    spans[0].last = 0;
-    spans[0].count = 0;
+    full = ngx_http_intent_limit_window_full(from, first);
+    used = full + from->count;
+    i = first;
+
+    for (n = 0; n < used; n += w->count) {
+
+        while (i + 1U < from->nspans
+               && n >= full - ngx_http_intent_limit_window_full(from, i + 1))
+        {
+            i++;
+        }
+
+        do {
+            ngx_http_intent_limit_window_open(w,
+                                 ngx_http_intent_limit_window_start(from, i));
+            w->count = ngx_http_intent_limit_window_room(w);
+        } while (w->count == 0);
+
+        if (w->count > used - n) {
+            w->count = (uint32_t) (used - n);
+        }
+    }
+}
+
+
+/* how many more the last span takes; where there can be no other, any */
+
+static uint32_t
+ngx_http_intent_limit_window_room(const ngx_http_intent_limit_window_t *w)
+{
+    uint32_t  size;
+
+    if (w->nspans == 0) {
+        return 0;
+    }
+
+    if (w->nspans == SPANS) {
+        return UINT32_MAX - w->count;
+    }
+
+    size = (uint32_t) ((uint64_t) w->limit * (w->last + 1) / SPANS
+                       - (uint64_t) w->limit * w->last / SPANS);
+
+    return (size > w->count) ? size - w->count : 0;
+}
+
+
+static void
+ngx_http_intent_limit_window_open(ngx_http_intent_limit_window_t *w,
+    uint64_t start)
+{
+    w->last = w->nspans ? (uint8_t) ((w->last + 1) % SPANS) : 0;
+    w->epoch = (uint16_t) (start >> 32);
+    w->starts[w->nspans++] = (uint32_t) start;
+    w->count = 0;
 }
 
 
 int
 ngx_http_intent_limit_window_is_empty(const ngx_http_intent_limit_window_t *w)
 {
-    size_t  i;
-
-    for (i = 0; i < SPANS; i++) {
-        if (w->spans[i].count) {
-            return 0;
-        }
-    }
-
-    return 1;
+    return w->nspans == 0;
 }

@@ -14,37 +14,41 @@
 #include <stdint.h>
 
 
-/* parts of a period that are told apart, and counters for them */
-#define NGX_HTTP_INTENT_LIMIT_PARTS    4
-#define NGX_HTTP_INTENT_LIMIT_SPANS    (NGX_HTTP_INTENT_LIMIT_PARTS + 1)
+#define NGX_HTTP_INTENT_LIMIT_SPANS    8
 
-/* ms: twice as much is to fit in 32 bits */
+/* ms: it is to fit in 32 bits */
 #define NGX_HTTP_INTENT_LIMIT_PERIOD   (24 * 86400 * 1000U)
 
 #define NGX_HTTP_INTENT_LIMIT_NEVER    UINT32_MAX
 
 
-typedef struct {
-    uint32_t                       last;      /* the low bits of a time */
-    uint32_t                       count;
-} ngx_http_intent_limit_span_t;
-
-
 /*
- * A window that slides over the counts of one key.  A span counts those that
- * came within one part of a period; all of them are forgotten together,
- * a whole period after the last of them.  So no period, wherever it begins,
- * sees more pass than its limit; and what is forgotten late, for others of its
- * span came later, is so by a part at the most.  A burst is forgotten to
- * the millisecond.
+ * A window that slides over the counts of one key: a log of which each eighth
+ * of the limit has one line.  A span is counts that followed on each other,
+ * limit / 8 of them; where that is no whole number it is one more or less, so
+ * that eight spans in a row are always limit.  All of a span are forgotten
+ * a period after its start, that is, after the first of them.
+ *
+ * Nothing is forgotten late.  So whoever keeps the policy, that is, who has
+ * not more than limit in any period, is never refused, however they come.
+ *
+ * Forgotten early are the others of the one span that has begun before the
+ * period and goes on in it.  So a period, wherever it begins, sees at the most
+ * a span less one more than the limit, and m periods on end that many more
+ * than m times the limit: who takes them early waits for them later.  A limit
+ * of up to 8 is exact, and so is a burst, to the millisecond.
  *
  * All zero: nothing was counted.  Times are milliseconds of a clock that does
  * not go backwards; a period is NGX_HTTP_INTENT_LIMIT_PERIOD at the most.
  */
 typedef struct {
-    uint32_t                       epoch;     /* the high bits of the newest */
-    ngx_http_intent_limit_span_t   spans[NGX_HTTP_INTENT_LIMIT_SPANS];
-} ngx_http_intent_limit_window_t;            /* the newest span is the first */
+    uint16_t                       epoch;     /* high bits of the last start */
+    uint8_t                        nspans;
+    uint8_t                        last;      /* which of the eight it is */
+    uint32_t                       limit;     /* that the spans are made for */
+    uint32_t                       count;     /* of the last span */
+    uint32_t                       starts[NGX_HTTP_INTENT_LIMIT_SPANS];
+} ngx_http_intent_limit_window_t;             /* low bits, the oldest first */
 
 
 /* how many were counted in the period before now */
@@ -63,8 +67,9 @@ uint32_t ngx_http_intent_limit_window_wait(
 uint32_t ngx_http_intent_limit_window_until(
     const ngx_http_intent_limit_window_t *w, uint64_t now, uint32_t period);
 
+/* counts n more, with which no more than limit are used */
 void ngx_http_intent_limit_window_add(ngx_http_intent_limit_window_t *w,
-    uint64_t now, uint32_t period, uint32_t n);
+    uint64_t now, uint32_t period, uint64_t limit, uint32_t n);
 
 /* was nothing ever counted? */
 int ngx_http_intent_limit_window_is_empty(

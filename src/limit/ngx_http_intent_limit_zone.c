@@ -16,7 +16,7 @@
 
 
 #define NGX_HTTP_INTENT_LIMIT_MAGIC    0x696e746c696d6974ULL
-#define NGX_HTTP_INTENT_LIMIT_VERSION  1
+#define NGX_HTTP_INTENT_LIMIT_VERSION  2
 
 /* more than a worker that was busy may be behind */
 #define NGX_HTTP_INTENT_LIMIT_BEHIND   60000
