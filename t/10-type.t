@@ -29,7 +29,8 @@ add_block_preprocessor(sub {
 
     if (defined(my $params = $block->params)) {
         chomp $params;
-        $block->set_value(request => "POST /api/intents\n{\"type\":\"x\",\"params\":$params}");
+        $block->set_value(request => "POST /api/intents\n{\"type\":\"x\",\"params\":$params"
+                          . ($block->members // '') . '}');
         $block->set_value(more_headers => 'Content-Type: application/json');
         $block->set_value(error_code => defined $block->faults ? 400 : 202);
         $block->set_value(no_error_log => "[alert]\n[crit]");
@@ -1302,6 +1303,7 @@ param cannot be called "nonce", for "$nonce" in a call means something else
 --- type
         param  a  uint256;
         call   to=$user function="f(address,uint64,uint256,bytes)" args=$user,$nonce,$deadline,$signature;
+--- members: ,"userId":"0x00000000219ab540356cBB839Cbe05303d7705Fa"
 --- params
 {"a":"1"}
 --- kept

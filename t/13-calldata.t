@@ -123,6 +123,11 @@ $sizes
         intent_type to_user {
             call   to=\$user value=1;
         }
+
+        intent_type bounds {
+            call   to=0x1111111111111111111111111111111111111111
+                   function="f(uint32,uint8)" args=\$deadline,\$nonce;
+        }
 END
 );
 
@@ -336,9 +341,23 @@ $paid = $t->post_intent('to_user', {}, userId => $to);
 $t->wait_intent($paid->{intentId}, 'success');
 is($t->balance($to), '1', 'to= of a user');
 
-my $failed = $t->post_intent('to_user', {}, userId => 'alice');
-$failed = $t->wait_intent($failed->{intentId}, 'failed');
-is($failed->{error}, 'userId is not an address, as the call needs it', 'a user who is no address');
+for my $body ({ userId => 'alice' }, {}) {
+    my $refused = $t->post('/api/intents', { type => 'to_user', params => {}, %$body });
+    is($refused->{status}, 400, 'a user who is no address');
+    is_deeply($refused->{json}{errors}, [ { pointer => '/userId',
+              detail => 'userId must be an address, as the call needs it' } ], 'is told so');
+}
+
+# a deadline and a nonce that the function cannot take
+
+my %bounds = (type => 'bounds', params => {});
+
+is($t->post('/api/intents', { %bounds, expiresAt => 2 ** 32 - 1 })->{status}, 202, 'a deadline that fits');
+is_deeply($t->post('/api/intents', { %bounds, expiresAt => 2 ** 32 })->{json}{errors},
+          [ { pointer => '/expiresAt', detail => 'expiresAt must fit uint32 of the call' } ], 'one that does not');
+is_deeply($t->post('/signed', { %bounds, expiresAt => time + 60, userId => $to, nonce => '256',
+                                signature => '0x' . '11' x 65 })->{json}{errors},
+          [ { pointer => '/nonce', detail => 'nonce must fit uint8 of the call' } ], 'a nonce that does not');
 
 $t->nginx_quit;
 $t->clean_ok;

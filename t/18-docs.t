@@ -532,6 +532,8 @@ for my $row (table($api, '### Faults of a body')) {
     my ($of) = literals($pointer);
     my @tries;
 
+    next if $body =~ /, where (?:\[a call\]|the function)/;      # t/13-calldata.t
+
     if ($body eq 'empty') {
         @tries = [ '/table/intents', '' ];
     } elsif ($body eq '') {

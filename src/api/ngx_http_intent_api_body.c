@@ -78,6 +78,7 @@ static const char  ngx_http_intent_api_no_signatures[] =
 ngx_int_t
 ngx_http_intent_api_parse(ngx_http_intent_api_item_t *item, json_t *json)
 {
+    ngx_int_t                   rc;
     ngx_uint_t                  batch;
     ngx_http_request_t         *r;
     ngx_http_intent_api_body_t  body;
@@ -131,7 +132,14 @@ ngx_http_intent_api_parse(ngx_http_intent_api_item_t *item, json_t *json)
                                         "a signature is required here");
     }
 
-    return ngx_http_intent_api_caller(&body);
+    rc = ngx_http_intent_api_caller(&body);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_intent_type_bound(item->type, &item->intent,
+                                        &item->problem.faults);
+    }
+
+    return (rc == NGX_OK && item->problem.faults.nelts) ? NGX_DECLINED : rc;
 }
 
 

@@ -123,6 +123,14 @@ typedef struct {
 
 
 /*
+ * Do the user, the deadline and the nonce of an intent fit its call?  A fault
+ * for each that does not is added to faults (pointers into the body).
+ * NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_intent_type_bound(ngx_http_intent_type_t *type,
+    ngx_http_intent_t *in, ngx_array_t *faults);
+
+/*
  * The call that an intent of this type makes: of the first "call" whose
  * when= and unless= hold.  params is the canonical text that
  * ngx_http_intent_type_check() gave; memory from pool.  NGX_DECLINED: no

@@ -7,6 +7,8 @@
 #include "ngx_http_intent_type_conf.h"
 
 
+static ngx_int_t ngx_http_intent_operand_bound(ngx_http_intent_operand_t *op,
+    ngx_http_intent_t *in, ngx_array_t *faults);
 static ngx_int_t ngx_http_intent_operand_user(ngx_http_intent_t *in,
     evm_abi_value_t *out);
 static ngx_int_t ngx_http_intent_operand_deadline(
@@ -169,6 +171,91 @@ ngx_http_intent_operand_nonce(ngx_http_intent_operand_t *op,
     }
 
     return ngx_http_intent_value_abi(&value, &op->abi, out);
+}
+
+
+/* better told now than found by the lane */
+
+ngx_int_t
+ngx_http_intent_type_bound(ngx_http_intent_type_t *type, ngx_http_intent_t *in,
+    ngx_array_t *faults)
+{
+    json_t                       *params;
+    ngx_uint_t                    i;
+    json_error_t                  error;
+    ngx_http_intent_type_call_t  *call;
+
+    if (!type->bound) {
+        return NGX_OK;
+    }
+
+    params = json_loadb((char *) in->params.data, in->params.len, 0, &error);
+    if (params == NULL) {
+        return NGX_ERROR;
+    }
+
+    call = ngx_http_intent_type_choose(type, params);
+
+    json_decref(params);
+
+    if (call == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_intent_operand_bound(&call->to, in, faults) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; call->function && i < call->function->nargs; i++) {
+        if (ngx_http_intent_operand_bound(&call->args[i], in, faults)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_intent_operand_bound(ngx_http_intent_operand_t *op,
+    ngx_http_intent_t *in, ngx_array_t *faults)
+{
+    evm_abi_value_t  ignored;
+
+    switch (op->source) {
+
+    case NGX_HTTP_INTENT_OPERAND_USER:
+    case NGX_HTTP_INTENT_OPERAND_DEADLINE:
+    case NGX_HTTP_INTENT_OPERAND_NONCE:
+        break;
+
+    default:
+        return NGX_OK;
+    }
+
+    if (ngx_http_intent_operand_value(op, NULL, in, &ignored) == NGX_OK) {
+        return NGX_OK;
+    }
+
+    switch (op->source) {
+
+    case NGX_HTTP_INTENT_OPERAND_USER:
+        return ngx_http_intent_type_fault(faults, "/userId",
+                                          "userId must be an address, as the "
+                                          "call needs it");
+
+    case NGX_HTTP_INTENT_OPERAND_DEADLINE:
+        return ngx_http_intent_type_fault(faults, "/expiresAt",
+                                          "expiresAt must fit uint%ud of the "
+                                          "call", op->abi.size);
+
+    default: /* NGX_HTTP_INTENT_OPERAND_NONCE */
+        return ngx_http_intent_type_fault(faults, "/nonce",
+                                          "nonce must fit uint%ud of the "
+                                          "call", op->abi.size);
+    }
 }
 
 

@@ -439,6 +439,12 @@ ngx_http_intent_call_operand(ngx_conf_t *cf, ngx_http_intent_type_t *type,
 
     op->source = ngx_http_intent_call_builtins[i].source;
 
+    if (op->abi.type == EVM_ABI_ADDRESS
+        || (op->abi.type == EVM_ABI_UINT && op->abi.size < 256))
+    {
+        type->bound = 1;
+    }
+
     return NGX_CONF_OK;
 }
 

@@ -262,6 +262,8 @@ struct ngx_http_intent_type_s {
 
     ngx_array_t                    params;    /* ngx_http_intent_param_t */
     ngx_array_t                    calls;     /* ngx_http_intent_type_call_t */
+    ngx_uint_t                     bound;     /* a call may not take each user,
+                                                 deadline or nonce */
 
     /* what is signed: "Transfer", "Transfer(address recipient,...)" */
     ngx_str_t                      struct_name;
