@@ -6,9 +6,8 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use IntentTest qw(wait_for free_port);
-use IO::Select;
-use IO::Socket::INET;
+use DeafPostgres;
+use IntentTest qw(wait_for);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -192,67 +191,11 @@ sub sweepers { scalar grep { /intent sweeper: this worker is it$/ }
 
 # --- it is not known whether the first was kept ---------------------------------
 
-# Between an instance and Postgres: from SIGUSR1 on nothing that the server says
-# comes through, and half a second later nothing that it is told; all sessions of
-# that time end with SIGUSR2
-
-sub proxy {
-    my $to = shift;
-
-    my $port = free_port();
-    my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port,
-                                       Listen => 64, ReuseAddr => 1) or die "listen: $!\n";
-    my $pid = fork // die "fork: $!";
-    return ($port, $pid) if $pid;
-
-    my ($deaf, %other, %server, %socket) = (0);
-    my $all = IO::Select->new($listen);
-
-    my $drop = sub {
-        for my $socket (@_) {
-            $all->remove($socket);
-            delete $_->{$socket} for \(%server, %other, %socket);
-            close $socket;
-        }
-    };
-
-    $SIG{USR1} = sub { $deaf = time };
-    $SIG{USR2} = sub { $deaf = 0; $drop->(values %socket) };
-
-    while (getppid() != 1) {
-        for my $socket ($all->can_read(0.1)) {
-            if ($socket == $listen) {
-                my $client = $listen->accept or next;
-                my $server = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $to)
-                    or next;
-                $socket{$_} = $_ for $client, $server;
-                $server{$server} = 1;
-                $other{$client} = $server;
-                $other{$server} = $client;
-                $all->add($client, $server);
-                next;
-            }
-
-            next unless $other{$socket};
-
-            if ($deaf && ($server{$socket} || time > $deaf + 0.5)) {
-                sleep 0.01;
-                next;
-            }
-
-            my $n = sysread $socket, my $data, 65536;
-            if ($n) { syswrite $other{$socket}, $data } else { $drop->($other{$socket}, $socket) }
-        }
-    }
-
-    POSIX::_exit(0);
-}
-
 {
     my $b = gateway(workers => 1);
-    my ($port, $proxy) = proxy($b->{postgres_port});
+    my $between = DeafPostgres->new($b->{postgres_port});
     my $a = gateway(on => $b, workers => 1, postgres => 'timeout=1s', begin => 0);
-    local $a->{postgres_port} = $port;
+    local $a->{postgres_port} = $between->port;
     $a->write_conf;
     $a->nginx_start;
 
@@ -263,7 +206,7 @@ sub proxy {
 
         is($a->submit('transfer', { recipient => $recipient, amount => '1' })->{status}, 202,
            'Postgres answers');
-        kill 'USR1', $proxy;
+        $between->lose;
         my $answer = $a->post('/api/intents', body(1), { 'Idempotency-Key' => "\"$key\"" });
         is($answer->{status}, 503, 'Postgres keeps it, and its answer is lost: 503');
         is($b->psql(sprintf $rows, $key), 1, 'it is there');
@@ -271,7 +214,7 @@ sub proxy {
 
     my $revoked = sub {
         my $n = () = $a->error_log =~ /\d+ intents revoked, of/g;
-        kill 'USR2', $proxy;
+        $between->hang_up;
         my @revoked;
         wait_for(sub { (@revoked = $a->error_log =~ /(\d+) intents revoked, of/g) > $n }, 20,
                  'a revocation');
@@ -301,7 +244,7 @@ sub proxy {
 
     $unknown->('locked');
     my $unlock = lock_row($b, "idempotency_key like '%locked%'");
-    kill 'USR2', $proxy;
+    $between->hang_up;
     is($a->submit('transfer', { recipient => $recipient, amount => '1' })->{status}, 202,
        'a row that is locked is nobody else\'s trouble') for 1 .. 3;
     is($b->psql(sprintf $rows, 'locked'), 1, 'it is not revoked yet');
@@ -314,16 +257,39 @@ sub proxy {
                  . " 'begin raise exception using errcode = ''$state''; end';"
                  . ' create trigger refuse before delete on intents for each row'
                  . ' execute function refuse()');
-        kill 'USR2', $proxy;
+        $between->hang_up;
         wait_for(sub { $a->error_log =~ /are not revoked yet: $state/ }, 20, $state);
         is($b->psql(sprintf $rows, $state), 1, "$state: it is there");
         $b->psql('drop function refuse cascade');
         wait_for(sub { $b->psql(sprintf $rows, $state) == 0 }, 20, 'it is revoked all the same');
     }
 
+    # a cancellation, and its answer is lost
+
+    my $gone = $a->post_intent('transfer', { recipient => $recipient, amount => '1' })->{intentId};
+    is($b->get_intent($gone)->{status}, 'pending', 'the cache has it as pending');
+
+    $b->psql('create function slow() returns trigger language plpgsql as'
+             . " 'begin perform pg_sleep(0.3); return new; end';"
+             . ' create trigger slow before update on intents for each row'
+             . ' execute function slow()');
+    my $answer = later(sub { $a->http('DELETE', "/api/intents/$gone")->{status} });
+    wait_for(sub { $b->psql("select count(*) from pg_stat_activity where wait_event = 'PgSleep'") },
+             10, 'the cancellation');
+    $between->lose;
+    wait_for(sub { $b->psql("select status from intents where id = '$gone'") eq 'cancelled' }, 10,
+             'it to be cancelled');
+    wait_for(sub { $a->error_log =~ /"store" was lost: the server did not answer in time/ }, 10,
+             'the session to be given up');
+    $between->hang_up;
+    like($answer->(), qr/^(200|503)$/, 'its client is told so, or to try again');
+    wait_for(sub { $b->get_intent($gone)->{status} eq 'cancelled' }, 5, 'the cache to be told');
+    is($a->metric('intents_submitted_total', status => 'cancelled'), 1, 'it is counted');
+    is($a->http('DELETE', "/api/intents/$gone")->{status}, 200, 'who comes again is told');
+    is($a->metric('intents_submitted_total', status => 'cancelled'), 1, 'it is counted once');
+    $b->psql('drop function slow cascade');
+
     $_->clean_ok for $a, $b;
-    kill 'KILL', $proxy;
-    waitpid $proxy, 0;
 }
 
 
@@ -545,6 +511,42 @@ sub later {
                   "pages of seven of alice's, newest first: $where, " . @ids);
     }
 
+    # a user who has half of a large table: only what is answered is read
+
+    my $n = 50000;
+    $t->psql('insert into intents (id, type, status, chain, user_id, params, version, created_at,'
+             . " updated_at, next_attempt_at) select ('01a00000' || lpad(to_hex(i), 8, '0')"
+             . " || '7000800000000000')::uuid, 'transfer', case when i <= 6 then 'failed'"
+             . " else 'success' end, 'dev', case when i % 2 = 0 then 'carol'"
+             . " else 'user' || i % 1000 end, '{}', 3, now(), now(), now()"
+             . " from generate_series(1, $n) i");
+    $t->psql('analyze intents');
+
+    my $read = sub {
+        $t->psql('select sum(idx_tup_read) + (select seq_tup_read from pg_stat_user_tables'
+                 . " where relname = 'intents') from pg_stat_user_indexes where relname = 'intents'");
+    };
+    my $scans = sub {
+        $t->psql("select sum(idx_scan) from pg_stat_user_indexes where relname = 'intents'");
+    };
+
+    for (['status=failed', 3], ['status=expired,cancelled', 0], ['status=pending,success,failed', 7], ['', 7]) {
+        my ($arguments, $some) = @$_;
+        my ($before, $scanned) = ($read->(), $scans->());
+        my $asked = 0;
+
+        wait_for(sub {
+            my $page = $t->get("/api/intents?limit=7&$arguments", { 'X-User' => 'carol' });
+            $page->{status} == 200 && @{ $page->{json}{intents} } == $some
+                or die "GET: $page->{content}\n";
+            $asked++;
+            return $scans->() > $scanned + 10;
+        }, 20, 'it to be counted');
+
+        # other lists, and what the server of statistics has not heard of yet, are among it
+        cmp_ok($read->() - $before, '<', 1000 + 40 * $asked, "few rows are read: $arguments");
+    }
+
     $t->clean_ok;
 }
 
@@ -552,8 +554,8 @@ sub later {
 # --- expiry -------------------------------------------------------------------
 
 {
-    my $a = gateway();
-    my $b = gateway(on => $a);
+    my $a = gateway(postgres => 'timeout=1s');
+    my $b = gateway(on => $a, postgres => 'timeout=1s');
     my @both = ($a, $b);
     my %due;
 
@@ -624,6 +626,18 @@ sub later {
     wait_for(sub { sweepers(@both) > $sweepers }, 10, 'another sweeper');
     cmp_ok(time - $killed_at, '<', 4, 'a killed sweeper has a successor within seconds');
     is($a->psql($holders), 1, 'one');
+
+    # the sweeper hangs: the server ends its session
+    my $hangs = sweeper(@both);
+    $sweepers = sweepers(@both);
+    kill 'STOP', $hangs;
+    my $stopped_at = time;
+    wait_for(sub { sweepers(@both) > $sweepers }, 20, 'a sweeper instead of one that hangs');
+    diag(sprintf 'a sweeper that hangs had a successor after %.1f s', time - $stopped_at);
+    is($a->psql($holders), 1, 'one');
+    kill 'CONT', $hangs;
+    wait_for(sub { grep { $_->error_log =~ /$hangs#.*this worker is it no longer/ } @both }, 10,
+             'it to see that');
 
     # a reload of the instance that has it
     my ($at) = grep { my $t = $_; grep { $_ == sweeper(@both) } $t->workers } @both;
@@ -796,6 +810,18 @@ sub rfc3339 {
     old_rows($t, 50, status => 'success', age => '10 seconds');
     wait_for(sub { $deleted->() == 350 }, 20, 'what grows old meanwhile goes');
     is($t->psql("select count(*) from intents where status = 'expired'"), $n, 'what may not is there');
+
+    # a row that somebody has holds up nobody: the lanes ask on the same session
+    old_rows($t, 1, status => 'failed', age => '0 seconds', more => { error => "'held'" });
+    my $unlock = lock_row($t, "error = 'held'");
+    wait_for(sub { $t->psql("select updated_at < now() - interval '2 seconds' from intents"
+                            . " where error = 'held'") eq 't' }, 20, 'it to be old');
+    old_rows($t, 50, status => 'success', age => '10 seconds');
+    wait_for(sub { $deleted->() == 400 }, 20, 'the others to go');
+    is($t->psql("select count(*) from pg_locks where not granted"), 0, 'nobody waits for it');
+    unlike($t->error_log, qr/intent retention: the server refused/, 'or has waited in vain');
+    is($t->psql("select count(*) from intents where error = 'held'"), 1, 'it stays');
+    $unlock->();
 
     $t->clean_ok;
 }

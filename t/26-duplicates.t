@@ -171,6 +171,52 @@ is(scalar(keys %{{ map { $_->{body} => 1 } @answers }}), 1, '50 arrays at once: 
 is($t->psql(q(select count(*) from intents where (params->>'amount')::int between 31 and 50)), 20,
    'each item once');
 
+# what was taken in time is told when its time is over, too
+
+my $till = time + 2;
+my $brief = sub { body(51, $to) =~ s/\}$/,"expiresAt":$till}/r };
+my %answers = (
+    one   => post($brief->(), 'Idempotency-Key' => 'brief'),
+    array => post('[' . $brief->() . ',1]', 'Idempotency-Key' => 'briefs'),
+);
+is_deeply([ map { $_->{status} } @answers{qw(one array)}, @{ $answers{array}{json} } ],
+          [ 202, 200, 202, 400 ], 'two with little time');
+wait_for(sub { time > $till }, 10, 'their time to be over');
+
+my $late = post($brief->(), 'Idempotency-Key' => 'brief');
+is($late->{status}, 202, 'the same after it: 202');
+is($late->{content}, $answers{one}{content}, 'the first answer');
+is($late->{headers}{location}, $answers{one}{headers}{location}, 'its Location');
+is($late->{headers}{'idempotency-replayed'}, 'true', 'replayed');
+is(post('[' . $brief->() . ',1]', 'Idempotency-Key' => 'briefs')->{content},
+   $answers{array}{content}, 'and so in an array');
+
+$late = post($brief->(), 'Idempotency-Key' => 'too-late');
+is($late->{status}, 400, 'another key is too late');
+is($late->{json}{errors}[0]{pointer}, '/expiresAt', 'which is said');
+is(post(body(52, $to) =~ s/\}$/,"expiresAt":$till}/r, 'Idempotency-Key' => 'brief')->{status}, 400,
+   'so is another body');
+is(post($brief->(), 'Idempotency-Key' => 'brief', 'X-User' => 'alice')->{status}, 400,
+   'and so is it for somebody else');
+is($t->psql(q(select count(*) from intents where params->>'amount' = '51')), 2, 'there are two');
+
+# nor does another configuration make the first answer another
+
+$t->nginx_reload(types => $t->default_types =~ s/positive/positive max=5/r);
+wait_for(sub { my $new = 0; $new += post(body(7, $to))->{status} == 400 for 1 .. 8; $new == 8 }, 20,
+         'what is new to be refused');
+is(post(body(7, $to), 'Idempotency-Key' => 'five-hundred')->{content}, $first,
+   'what is not has its first answer');
+$t->kill('postgres');
+wait_for(sub { post(body(1, $to))->{status} == 503 }, 20, 'Postgres to be away');
+is(post(body(7, $to), 'Idempotency-Key' => 'five-hundred')->{status}, 503,
+   'what cannot be looked for is not refused for good');
+is(post(body(7, $to))->{status}, 400, 'what has no key is');
+$t->start('postgres');
+wait_for(sub { post(body(7, $to), 'Idempotency-Key' => 'five-hundred')->{status} == 202 }, 20,
+         'Postgres');
+$t->nginx_reload(types => undef);
+
 # a reload and a kill change nothing
 
 $t->nginx_reload;

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 
 use lib 't/lib';
+use DeafPostgres;
 use IntentTest qw(wait_for);
 use HTTP::Tiny;
 use POSIX ();
@@ -239,6 +240,34 @@ $t->pause('anvil');
 $r = $t->post('/api/intents', { %{ body(1, $to) }, userId => 'alice' });
 is(cancel($r->{json}{intentId})->{status}, 200, 'where no location knows callers, an id does');
 $t->resume('anvil');
+$t->nginx_quit;
+$t->clean_ok;
+
+# how an intent ended is told, if the answer to that commit was lost
+
+$t = IntentTest->new(workers => 1, anvil => {}, postgres => 'timeout=1s', start => 0);
+my $between = DeafPostgres->new($t->{postgres_port});
+{
+    local $t->{postgres_port} = $between->port;
+    $t->write_conf;
+}
+$t->nginx_start;
+$t->wait_intent($t->post_intent('transfer', body(1, $to)->{params})->{intentId}, 'success');
+$t->psql('create function slow() returns trigger language plpgsql as'
+         . q( 'begin if new.status = ''success'' then perform pg_sleep(0.3); end if; return new; end';)
+         . ' create trigger slow before update on intents for each row execute function slow()');
+$id = $t->post_intent('transfer', body(1, $to)->{params})->{intentId};
+wait_for(sub { $t->psql("select count(*) from pg_stat_activity where wait_event = 'PgSleep'") }, 10,
+         'the record');
+$between->lose;
+wait_for(sub { $t->psql("select status from intents where id = '$id'") eq 'success' }, 10,
+         'it to be recorded');
+wait_for(sub { $t->error_log =~ /"executor" was lost: the server did not answer in time/ }, 10,
+         'the session to be given up');
+$between->hang_up;
+wait_for(sub { $t->get_intent($id)->{status} eq 'success' }, 10, 'the cache to be told');
+is($t->metric('intents_submitted_total', status => 'success'), 2, 'a success, told and counted');
+like($t->error_log, qr/1 intents had ended when a session was lost, and are told of now/, 'late');
 $t->nginx_quit;
 $t->clean_ok;
 done_testing;

@@ -19,10 +19,13 @@ my $t = IntentTest->new(
     workers => 1,
     anvil   => {},
     api     => 'intent_batch 10;',
-    http    => 'intent_limit_zone $http_x_key zone=none:1m rate=1r/1h;',
+    http    => 'intent_limit_zone $http_x_key zone=none:1m rate=1r/1h; keepalive_requests 10000;'
+               . 'log_format intent "$request_method $status [$intent_id] [$intent_type] '
+               . '[$intent_status] [$intent_user]";',
     server  => <<"END_SERVER",
         listen 127.0.0.1:$http2 http2;
         listen 127.0.0.1:$slow sndbuf=8k rcvbuf=8k;
+        access_log \$DIR/intent.log intent;
         location /connections { stub_status; }
         location /limited { intent_api; intent_limit zone=none; }
 END_SERVER
@@ -120,7 +123,7 @@ sub stall {
         $n ? ($sent += $n, $idle = time + 1) : sleep 0.02;
     }
 
-    return $socket;
+    return wantarray ? ($socket, substr $all, $sent) : $socket;
 }
 
 my $bad = '{' . join(',', map { '"' . ('u' x 150) . "$_\":1" } 1 .. 40) . '}';
@@ -139,6 +142,34 @@ for my $case (
     close $socket;
     gone_ok("HTTP/1.1, $name: and goes with it");
 }
+
+
+# --- variables of an answer that is written late ---------------------------------
+
+# read from Postgres, for the cache has no more of it than its JSON
+
+$t->kill('redis');
+wait_for(sub { $t->get("/api/intents/$finished")->{status} == 200 }, 20, 'a GET without Redis');
+$t->write_file($t->dir . '/intent.log', '');
+$t->nginx_signal('USR1');
+wait_for(sub { $t->get("/api/intents/$finished"); -s $t->dir . '/intent.log' }, 20, 'the log');
+
+my ($reader, $more) = stall("GET /api/intents/$finished HTTP/1.1\r\nHost: a\r\n\r\n", 600);
+my ($read, $answers, $limit) = ('', 0, time + 20);
+
+while ($answers < 600 && time < $limit) {
+    substr($more, 0, syswrite($reader, $more) // 0) = '';
+    sysread($reader, $read, 65536, length $read) or sleep 0.01;
+    $answers = () = $read =~ /HTTP\/1.1 200 /g;
+}
+
+close $reader;
+is($answers, 600, '600 GETs, which are read late');
+wait_for(sub { (() = $t->read_file($t->dir . '/intent.log') =~ /^GET/mg) > 600 }, 20, 'the log');
+is_deeply([ grep { !/^GET 200 \[$finished\] \[transfer\] \[success\] \[-\]$/ }
+            split /\n/, $t->read_file($t->dir . '/intent.log') ],
+          [], 'each of them is logged with its intent');
+$t->restart('redis');
 
 
 # --- a body that is not asked for ------------------------------------------------

@@ -320,6 +320,16 @@ ngx_int_t ngx_http_intent_api_key(ngx_http_request_t *r,
 /* makes item->admission, if there is a need; NGX_ERROR: no memory */
 ngx_int_t ngx_http_intent_api_admission(ngx_http_intent_api_item_t *item);
 
+/*
+ * Looks for the intent of the item's key, which is to be answered as it was
+ * the first time, though the item is refused now: its time is over, or its
+ * type has changed.  handler is called once, later, with the item.
+ * NGX_DECLINED: there can be none, handler is not called; NGX_BUSY: not now;
+ * NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_intent_api_recall(ngx_http_intent_api_item_t *item,
+    ngx_http_intent_store_recall_pt handler);
+
 
 /* ---- answers: what they return is for ngx_http_finalize_request() ---- */
 

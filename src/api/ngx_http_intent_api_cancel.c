@@ -250,7 +250,7 @@ ngx_http_intent_api_cancel_written_handler(ngx_http_intent_transition_t *t,
     if (rc == NGX_OK && !cancel->change.refused) {
         rc = ngx_http_intent_api_cancel_answer(cancel);
 
-    } else if (rc != NGX_OK
+    } else if ((rc != NGX_OK && rc != NGX_ABORT)
                || cancel->tries == NGX_HTTP_INTENT_API_CANCEL_TRIES)
     {
         rc = ngx_http_intent_api_cancel_failed(cancel);

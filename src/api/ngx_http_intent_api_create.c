@@ -30,6 +30,9 @@ static void ngx_http_intent_api_run_later(ngx_http_intent_api_ctx_t *ctx);
 static void ngx_http_intent_api_run_handler(ngx_event_t *ev);
 static void ngx_http_intent_api_begin_item(
     ngx_http_intent_api_item_t *item, json_t *json);
+static ngx_int_t ngx_http_intent_api_look_back(
+    ngx_http_intent_api_item_t *item);
+static void ngx_http_intent_api_recall_handler(void *data, ngx_int_t rc);
 static void ngx_http_intent_api_wallet_handler(void *data, ngx_int_t rc);
 static void ngx_http_intent_api_go_on(ngx_http_intent_api_item_t *item,
     ngx_int_t rc);
@@ -307,6 +310,15 @@ ngx_http_intent_api_begin_item(ngx_http_intent_api_item_t *item,
         ctx->type = item->type;
     }
 
+    if (rc == NGX_DECLINED) {
+        rc = ngx_http_intent_api_look_back(item);
+
+        if (rc == NGX_OK) {
+            ctx->post->waiting++;
+            return;
+        }
+    }
+
     if (rc == NGX_OK && item->is_signed) {
         rc = ngx_http_intent_api_check_signature(item);
     }
@@ -321,6 +333,56 @@ ngx_http_intent_api_begin_item(ngx_http_intent_api_item_t *item,
     }
 
     ngx_http_intent_api_go_on(item, rc);
+}
+
+
+/*
+ * What is refused now may have been taken before, with the same key: its client
+ * has had no answer, and is to have the first one.  NGX_OK: a handler will be
+ * called; else as for problems.
+ */
+
+static ngx_int_t
+ngx_http_intent_api_look_back(ngx_http_intent_api_item_t *item)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_intent_api_recall(item, ngx_http_intent_api_recall_handler);
+
+    return (rc == NGX_BUSY) ? ngx_http_intent_api_not_kept(item) : rc;
+}
+
+
+static void
+ngx_http_intent_api_recall_handler(void *data, ngx_int_t rc)
+{
+    ngx_http_intent_api_item_t  *item = data;
+
+    ngx_http_request_t  *r;
+
+    r = item->ctx->request;
+
+    ngx_http_set_log_request(r->connection->log, r);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "intent api recall: %i, duplicate:%ui", rc,
+                   item->admission->duplicate);
+
+    if (rc != NGX_OK) {
+        rc = ngx_http_intent_api_not_kept(item);
+
+    } else if (item->admission->duplicate == NGX_HTTP_INTENT_DUPLICATE_KEY) {
+        rc = ngx_http_intent_api_known(item);
+
+    } else {
+        rc = NGX_DECLINED;
+    }
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_intent_api_go_on(item, rc);
+    }
+
+    ngx_http_intent_api_done(item->ctx);
 }
 
 
@@ -504,6 +566,7 @@ ngx_http_intent_api_not_kept(ngx_http_intent_api_item_t *item)
     item->problem.reason = NGX_HTTP_INTENT_REJECTED_STORE;
     item->problem.detail = "the intent could not be kept, "
                            "please try again later";
+    item->problem.faults.nelts = 0;
 
     return NGX_DECLINED;
 }

@@ -230,6 +230,44 @@ ngx_http_intent_api_admission(ngx_http_intent_api_item_t *item)
 }
 
 
+ngx_int_t
+ngx_http_intent_api_recall(ngx_http_intent_api_item_t *item,
+    ngx_http_intent_store_recall_pt handler)
+{
+    u_char      address[EVM_ADDRESS_LEN];
+    ngx_str_t  *user_id;
+
+    if (item->ctx->post->key.len == 0) {
+        return NGX_DECLINED;
+    }
+
+    user_id = &item->intent.user_id;
+
+    /* whoever signed it wrote his address in any case */
+
+    if (item->is_signed && item->ctx->user.len == 0) {
+
+        if (!ngx_http_intent_api_is_address(user_id, address)) {
+            return NGX_DECLINED;
+        }
+
+        evm_address_format(address, (char *) item->user_buffer);
+        user_id->data = item->user_buffer;
+    }
+
+    if (ngx_http_intent_api_admission(item) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* the digest of what is refused was not made */
+
+    item->admission->digest = NULL;
+
+    return ngx_http_intent_store_recall(item->admission, handler, item)
+           == NGX_OK ? NGX_OK : NGX_BUSY;
+}
+
+
 static ngx_int_t
 ngx_http_intent_api_scope(ngx_http_intent_api_item_t *item, ngx_str_t *scope)
 {

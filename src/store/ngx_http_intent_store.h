@@ -68,6 +68,21 @@ typedef struct {
 } ngx_http_intent_admission_t;
 
 
+/*
+ * rc NGX_OK: adm->duplicate says whether there is an intent of that key, and
+ * adm->first what it was; NGX_ERROR: Postgres could not say so now.
+ */
+typedef void (*ngx_http_intent_store_recall_pt)(void *data, ngx_int_t rc);
+
+/*
+ * Looks for the intent of a key, of a request that is none itself any more;
+ * what is found is not revoked.  The digest is not looked for.  Returns as get
+ * does.
+ */
+ngx_int_t ngx_http_intent_store_recall(ngx_http_intent_admission_t *adm,
+    ngx_http_intent_store_recall_pt handler, void *data);
+
+
 /* ---- changes ---- */
 
 /*
@@ -85,7 +100,7 @@ ngx_int_t ngx_http_intent_store_update(ngx_http_intent_transition_t *t);
 /* ---- reading ---- */
 
 /*
- * rc NGX_OK: in holds the intent, its strings from the caller's pool;
+ * rc NGX_OK: in is the intent, it and its strings from the caller's pool;
  * NGX_DECLINED: there is none; NGX_ERROR: Postgres could not be asked.
  */
 typedef void (*ngx_http_intent_store_get_pt)(void *data, ngx_int_t rc,

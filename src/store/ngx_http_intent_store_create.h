@@ -1,7 +1,8 @@
 
 /*
- * What the two files share that keep new intents: ngx_http_intent_store_create.c
- * sends batches, ngx_http_intent_store_first.c finds what was there already.
+ * What the files share that keep new intents: ngx_http_intent_store_create.c
+ * sends batches, ngx_http_intent_store_insert.c makes their statement,
+ * ngx_http_intent_store_first.c finds what was there already.
  */
 
 
@@ -35,6 +36,14 @@ typedef struct {
     ngx_http_intent_pg_query_t        query;
 } ngx_http_intent_store_batch_t;
 
+
+/*
+ * Makes the query of a batch, but for its handler.  The last column of the
+ * first row of its answer says whether it was in time; where there may be
+ * duplicates, the first column of the others has the number of a row that was
+ * not kept, from one.
+ */
+ngx_int_t ngx_http_intent_store_insert(ngx_http_intent_store_batch_t *b);
 
 /*
  * Takes a batch whose INSERT has been committed, and did not keep some of its

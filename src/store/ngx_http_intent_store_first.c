@@ -54,6 +54,16 @@ typedef enum {
 #define NGX_HTTP_INTENT_STORE_FIRST_PARAMETERS  6
 
 
+/* a key that is looked for alone */
+typedef struct {
+    ngx_http_intent_admission_t      *admission;
+    ngx_http_intent_store_recall_pt   handler;
+    void                             *data;
+    double                            start;
+    ngx_http_intent_store_read_t      read;
+} ngx_http_intent_store_recall_t;
+
+
 static ngx_int_t ngx_http_intent_store_first_missing(
     ngx_http_intent_store_batch_t *b, PGresult *res);
 static void ngx_http_intent_store_first_done(
@@ -62,16 +72,26 @@ static ngx_uint_t ngx_http_intent_store_first_lacks(
     ngx_http_intent_store_batch_t *b, ngx_http_intent_store_item_t *item);
 static ngx_int_t ngx_http_intent_store_first_send(
     ngx_http_intent_store_batch_t *b);
+static ngx_int_t ngx_http_intent_store_first_begin(
+    ngx_http_intent_pg_array_t *a, ngx_pool_t *pool, ngx_uint_t rows);
 static ngx_int_t ngx_http_intent_store_first_row(
     ngx_http_intent_pg_array_t *a, ngx_uint_t row,
     ngx_http_intent_change_t *ch);
+static ngx_int_t ngx_http_intent_store_first_admission(
+    ngx_http_intent_pg_array_t *a, ngx_http_intent_admission_t *adm);
+static void ngx_http_intent_store_first_query(ngx_http_intent_pg_query_t *q,
+    ngx_http_intent_pg_array_t *a);
 static void ngx_http_intent_store_first_handler(
     ngx_http_intent_pg_query_t *q, ngx_int_t rc, PGresult *res);
 static void ngx_http_intent_store_first_found(
     ngx_http_intent_store_batch_t *b, PGresult *res, int row);
+static ngx_int_t ngx_http_intent_store_first_known(
+    ngx_http_intent_admission_t *adm, PGresult *res, int row);
 static void ngx_http_intent_store_first_as_created(ngx_http_intent_t *in);
 static void ngx_http_intent_store_first_refused(
     ngx_http_intent_store_batch_t *b, PGresult *res);
+static void ngx_http_intent_store_recall_handler(
+    ngx_http_intent_store_read_t *rd, ngx_int_t rc, PGresult *res);
 
 
 /*
@@ -228,12 +248,6 @@ ngx_http_intent_store_first_lacks(ngx_http_intent_store_batch_t *b,
 static ngx_int_t
 ngx_http_intent_store_first_send(ngx_http_intent_store_batch_t *b)
 {
-    static const Oid  types[] = {
-        NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_UUID,
-        NGX_HTTP_INTENT_PG_TEXT, NGX_HTTP_INTENT_PG_TEXT,
-        NGX_HTTP_INTENT_PG_BYTEA, NGX_HTTP_INTENT_PG_BYTEA
-    };
-
     ngx_uint_t                        i;
     ngx_http_intent_pg_array_t        a[NGX_HTTP_INTENT_STORE_FIRST_PARAMETERS];
     ngx_http_intent_store_session_t  *session;
@@ -244,13 +258,8 @@ ngx_http_intent_store_first_send(ngx_http_intent_store_batch_t *b)
         return NGX_DECLINED;
     }
 
-    for (i = 0; i < NGX_HTTP_INTENT_STORE_FIRST_PARAMETERS; i++) {
-        if (ngx_http_intent_pg_array_begin(&a[i], b->pool, types[i],
-                                           b->rows * (4 + 16))
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+    if (ngx_http_intent_store_first_begin(a, b->pool, b->rows) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     for (i = 0; i < b->rows; i++) {
@@ -261,13 +270,8 @@ ngx_http_intent_store_first_send(ngx_http_intent_store_batch_t *b)
         }
     }
 
-    ngx_memzero(&b->query, sizeof(ngx_http_intent_pg_query_t));
+    ngx_http_intent_store_first_query(&b->query, a);
 
-    for (i = 0; i < NGX_HTTP_INTENT_STORE_FIRST_PARAMETERS; i++) {
-        ngx_http_intent_pg_param_array(&b->query, i, &a[i]);
-    }
-
-    b->query.stmt = &ngx_http_intent_store_find_first;
     b->query.handler = ngx_http_intent_store_first_handler;
     b->query.data = b;
 
@@ -278,42 +282,96 @@ ngx_http_intent_store_first_send(ngx_http_intent_store_batch_t *b)
 
 
 static ngx_int_t
+ngx_http_intent_store_first_begin(ngx_http_intent_pg_array_t *a,
+    ngx_pool_t *pool, ngx_uint_t rows)
+{
+    static const Oid  types[] = {
+        NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_UUID,
+        NGX_HTTP_INTENT_PG_TEXT, NGX_HTTP_INTENT_PG_TEXT,
+        NGX_HTTP_INTENT_PG_BYTEA, NGX_HTTP_INTENT_PG_BYTEA
+    };
+
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_INTENT_STORE_FIRST_PARAMETERS; i++) {
+        if (ngx_http_intent_pg_array_begin(&a[i], pool, types[i],
+                                           rows * (4 + 16))
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
 ngx_http_intent_store_first_row(ngx_http_intent_pg_array_t *a, ngx_uint_t row,
     ngx_http_intent_change_t *ch)
 {
     u_char                        id[16];
-    ngx_int_t                     rc;
-    ngx_http_intent_admission_t  *adm;
-
-    adm = ch->data;
+    ngx_http_intent_admission_t  *adm, none;
 
     if (ngx_http_intent_id_parse(ch->intent->id.data, ch->intent->id.len, id)
-        != NGX_OK)
+        != NGX_OK
+        || ngx_http_intent_pg_array_int8(&a[0], (int64_t) row) != NGX_OK
+        || ngx_http_intent_pg_array_bytes(&a[1], id, 16) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    rc = ngx_http_intent_pg_array_int8(&a[0], (int64_t) row);
-    rc |= ngx_http_intent_pg_array_bytes(&a[1], id, 16);
+    adm = ch->data;
 
-    if (adm && adm->key.len) {
-        rc |= ngx_http_intent_pg_array_bytes(&a[2], adm->scope.data,
-                                             adm->scope.len);
+    if (adm == NULL) {
+        ngx_memzero(&none, sizeof(ngx_http_intent_admission_t));
+        adm = &none;
+    }
+
+    return ngx_http_intent_store_first_admission(a, adm);
+}
+
+
+static ngx_int_t
+ngx_http_intent_store_first_admission(ngx_http_intent_pg_array_t *a,
+    ngx_http_intent_admission_t *adm)
+{
+    ngx_int_t  rc;
+
+    if (adm->key.len) {
+        rc = ngx_http_intent_pg_array_bytes(&a[2], adm->scope.data,
+                                            adm->scope.len);
         rc |= ngx_http_intent_pg_array_bytes(&a[3], adm->key.data,
                                              adm->key.len);
         rc |= ngx_http_intent_pg_array_bytes(&a[4], adm->fingerprint,
                                              sizeof(adm->fingerprint));
     } else {
-        rc |= ngx_http_intent_pg_array_null(&a[2]);
+        rc = ngx_http_intent_pg_array_null(&a[2]);
         rc |= ngx_http_intent_pg_array_null(&a[3]);
         rc |= ngx_http_intent_pg_array_null(&a[4]);
     }
 
-    rc |= (adm && adm->digest)
+    rc |= adm->digest
           ? ngx_http_intent_pg_array_bytes(&a[5], adm->digest, 32)
           : ngx_http_intent_pg_array_null(&a[5]);
 
     return rc == NGX_OK ? NGX_OK : NGX_ERROR;
+}
+
+
+static void
+ngx_http_intent_store_first_query(ngx_http_intent_pg_query_t *q,
+    ngx_http_intent_pg_array_t *a)
+{
+    ngx_uint_t  i;
+
+    ngx_memzero(q, sizeof(ngx_http_intent_pg_query_t));
+
+    for (i = 0; i < NGX_HTTP_INTENT_STORE_FIRST_PARAMETERS; i++) {
+        ngx_http_intent_pg_param_array(q, i, &a[i]);
+    }
+
+    q->stmt = &ngx_http_intent_store_find_first;
 }
 
 
@@ -357,9 +415,8 @@ static void
 ngx_http_intent_store_first_found(ngx_http_intent_store_batch_t *b,
     PGresult *res, int row)
 {
-    int64_t                       number, why;
-    ngx_http_intent_change_t     *ch;
-    ngx_http_intent_admission_t  *adm;
+    int64_t                    number, why;
+    ngx_http_intent_change_t  *ch;
 
     number = ngx_http_intent_pg_int8(res, row,
                                      NGX_HTTP_INTENT_STORE_FIRST_NUMBER, -1);
@@ -385,17 +442,30 @@ ngx_http_intent_store_first_found(ngx_http_intent_store_batch_t *b,
         return;
     }
 
-    adm = ch->data;
+    if (ngx_http_intent_store_first_known(ch->data, res, row) != NGX_OK) {
+        return;
+    }
 
+    b->missing[number] = NULL;
+    ch->refused = 1;
+}
+
+
+static ngx_int_t
+ngx_http_intent_store_first_known(ngx_http_intent_admission_t *adm,
+    PGresult *res, int row)
+{
     if (ngx_http_intent_store_read_row(res, row, adm->pool, &adm->first)
         != NGX_OK)
     {
-        return;
+        return NGX_ERROR;
     }
 
     ngx_http_intent_store_first_as_created(&adm->first);
 
-    if (why == NGX_HTTP_INTENT_STORE_BY_DIGEST) {
+    if (ngx_http_intent_pg_int8(res, row, NGX_HTTP_INTENT_STORE_FIRST_WHY, 0)
+        == NGX_HTTP_INTENT_STORE_BY_DIGEST)
+    {
         adm->duplicate = NGX_HTTP_INTENT_DUPLICATE_DIGEST;
 
     } else if (ngx_http_intent_pg_bool(res, row,
@@ -407,8 +477,7 @@ ngx_http_intent_store_first_found(ngx_http_intent_store_batch_t *b,
         adm->duplicate = NGX_HTTP_INTENT_DUPLICATE_OTHER;
     }
 
-    b->missing[number] = NULL;
-    ch->refused = 1;
+    return NGX_OK;
 }
 
 
@@ -450,4 +519,67 @@ ngx_http_intent_store_first_refused(ngx_http_intent_store_batch_t *b,
 
         ngx_http_intent_store_item_done(item, NGX_DECLINED);
     }
+}
+
+
+/* ---- a key alone ---- */
+
+
+ngx_int_t
+ngx_http_intent_store_recall(ngx_http_intent_admission_t *adm,
+    ngx_http_intent_store_recall_pt handler, void *data)
+{
+    ngx_http_intent_pg_array_t       a[NGX_HTTP_INTENT_STORE_FIRST_PARAMETERS];
+    ngx_http_intent_store_recall_t  *rl;
+
+    rl = ngx_pcalloc(adm->pool, sizeof(ngx_http_intent_store_recall_t));
+
+    if (rl == NULL
+        || ngx_http_intent_store_first_begin(a, adm->pool, 1) != NGX_OK
+        || ngx_http_intent_pg_array_int8(&a[0], 0) != NGX_OK
+        || ngx_http_intent_pg_array_null(&a[1]) != NGX_OK
+        || ngx_http_intent_store_first_admission(a, adm) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_http_intent_store_first_query(&rl->read.query, a);
+
+    rl->admission = adm;
+    rl->handler = handler;
+    rl->data = data;
+    rl->start = ngx_http_intent_seconds();
+
+    rl->read.handler = ngx_http_intent_store_recall_handler;
+    rl->read.data = rl;
+
+    return ngx_http_intent_store_read(&rl->read);
+}
+
+
+/* a row that somebody has at this moment is not sure, and not waited for */
+
+static void
+ngx_http_intent_store_recall_handler(ngx_http_intent_store_read_t *rd,
+    ngx_int_t rc, PGresult *res)
+{
+    ngx_http_intent_store_recall_t  *rl;
+
+    rl = rd->data;
+
+    ngx_http_intent_store_observe(NGX_HTTP_INTENT_STORE_DUPLICATE, rl->start);
+
+    if (rc == NGX_ERROR) {
+        ngx_log_error(NGX_LOG_ERR, rl->admission->pool->log, 0,
+                      "intent store: the server refused to look for a key: "
+                      "%s: %s", ngx_http_intent_pg_sqlstate(res),
+                      ngx_http_intent_pg_message(res));
+
+    } else if (rc == NGX_OK && PQntuples(res)) {
+        rc = ngx_http_intent_pg_bool(res, 0, NGX_HTTP_INTENT_STORE_FIRST_SURE)
+             ? ngx_http_intent_store_first_known(rl->admission, res, 0)
+             : NGX_ERROR;
+    }
+
+    rl->handler(rl->data, rc == NGX_OK ? NGX_OK : NGX_ERROR);
 }

@@ -13,6 +13,7 @@ typedef struct {
     ngx_http_intent_store_get_pt      handler;
     void                             *data;
     double                            start;
+    ngx_http_intent_t                 intent;
     ngx_http_intent_store_read_t      read;
 } ngx_http_intent_store_get_t;
 
@@ -66,7 +67,6 @@ static void
 ngx_http_intent_store_get_handler(ngx_http_intent_store_read_t *rd,
     ngx_int_t rc, PGresult *res)
 {
-    ngx_http_intent_t             in;
     ngx_http_intent_store_get_t  *get;
 
     get = rd->data;
@@ -78,7 +78,8 @@ ngx_http_intent_store_get_handler(ngx_http_intent_store_read_t *rd,
         rc = NGX_DECLINED;
 
         if (PQntuples(res)) {
-            rc = ngx_http_intent_store_read_row(res, 0, get->pool, &in);
+            rc = ngx_http_intent_store_read_row(res, 0, get->pool,
+                                                &get->intent);
         }
 
         break;
@@ -96,5 +97,5 @@ ngx_http_intent_store_get_handler(ngx_http_intent_store_read_t *rd,
 
     ngx_http_intent_store_observe(NGX_HTTP_INTENT_STORE_GET, get->start);
 
-    get->handler(get->data, rc, rc == NGX_OK ? &in : NULL);
+    get->handler(get->data, rc, rc == NGX_OK ? &get->intent : NULL);
 }

@@ -388,9 +388,12 @@ ngx_http_intent_store_lane_write_done(ngx_http_intent_pg_query_t *q,
         w->refused = w->transient || ngx_http_intent_store_lane_is_row(res);
         break;
 
-    default:
-        rc = NGX_ABORT;
+    case NGX_ABORT:
+        ngx_http_intent_store_doubt(t);
         break;
+
+    default: /* NGX_DECLINED */
+        rc = NGX_ABORT;
     }
 
     ngx_destroy_pool(op->pool);

@@ -43,11 +43,20 @@ static ngx_array_t *ngx_http_intent_store_changed_rows(
     ngx_http_intent_store_listing_t *ls, PGresult *res, ngx_uint_t *complete);
 
 
+/*
+ * Of a user who has much of the table the server would go through the ids of
+ * all users, or through the user's of any status, and hope to find enough soon.
+ * So the order that is wanted is that of the one index which does not look at
+ * more than it returns; it is given by no other because to the planner
+ * = ANY, and < and >= together, are not what = is.
+ */
+
 static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_list_any = {
     "intent_list",
 
     "SELECT " NGX_HTTP_INTENT_STORE_COLUMNS " FROM intents"
-    " WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+    " WHERE user_id = ANY (ARRAY[$1]) AND id < $2"
+    " ORDER BY user_id DESC, id DESC LIMIT $3",
 
     3,
 
@@ -68,8 +77,9 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_list_some = {
     " FROM unnest($4::text[]) AS s (wanted)"
     " CROSS JOIN LATERAL ("
         "SELECT * FROM intents"
-        " WHERE user_id = $1 AND status = wanted AND id < $2"
-        " ORDER BY id DESC LIMIT $3"
+        " WHERE user_id = ANY (ARRAY[$1])"
+        " AND (status, id) < (wanted, $2) AND status >= wanted"
+        " ORDER BY user_id DESC, status DESC, id DESC LIMIT $3"
     ") AS i ORDER BY id DESC LIMIT $3",
 
     4,
@@ -91,10 +101,12 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_changed_stmt = {
     "SELECT id, n > $3"
     " FROM unnest($4::text[]) AS s (wanted)"
     " CROSS JOIN LATERAL ("
-        "SELECT id, updated_at, row_number() OVER (ORDER BY id DESC) AS n"
+        "SELECT id, updated_at, row_number() OVER"
+            " (ORDER BY user_id DESC, status DESC, id DESC) AS n"
         " FROM intents"
-        " WHERE user_id = $1 AND status = wanted AND id < $2"
-        " ORDER BY id DESC LIMIT $3 + 1"
+        " WHERE user_id = ANY (ARRAY[$1])"
+        " AND (status, id) < (wanted, $2) AND status >= wanted"
+        " ORDER BY user_id DESC, status DESC, id DESC LIMIT $3 + 1"
     ") AS i WHERE n > $3 OR updated_at >= $5 ORDER BY id DESC",
 
     5,

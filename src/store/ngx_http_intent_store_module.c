@@ -12,6 +12,7 @@
 #define NGX_HTTP_INTENT_STORE_MAX_CONNECTIONS  64
 #define NGX_HTTP_INTENT_STORE_TIMEOUT          5000   /* ms */
 #define NGX_HTTP_INTENT_STORE_MIN_TIMEOUT      100
+#define NGX_HTTP_INTENT_STORE_MIN_IDLE         5000   /* ms */
 #define NGX_HTTP_INTENT_STORE_DEFAULT_RETENTION  (30 * 24 * 60 * 60)   /* s */
 #define NGX_HTTP_INTENT_STORE_MAX_RETENTION      (100LL * 366 * 24 * 60 * 60)
 
@@ -22,10 +23,22 @@ typedef struct {
 } ngx_http_intent_store_listener_t;
 
 
+typedef struct {
+    ngx_uint_t                    off;
+    u_char                        value[NGX_INT_T_LEN];
+    ngx_http_intent_pg_query_t    query;
+} ngx_http_intent_store_idle_t;
+
+
 static void ngx_http_intent_store_state(ngx_http_intent_pg_t *pg,
     ngx_uint_t up, void *data);
 static void ngx_http_intent_store_executor_state(ngx_http_intent_pg_t *pg,
     ngx_uint_t up, void *data);
+static void ngx_http_intent_store_executor_idle(ngx_http_intent_pg_t *pg,
+    ngx_http_intent_store_idle_t *idle);
+static void ngx_http_intent_store_executor_idle_handler(
+    ngx_http_intent_pg_query_t *q, ngx_int_t rc, PGresult *res);
+static void ngx_http_intent_store_executor_drain(void *data);
 
 static void *ngx_http_intent_store_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_intent_store_postgres(ngx_conf_t *cf,
@@ -45,6 +58,25 @@ static ngx_http_intent_store_worker_t  *ngx_http_intent_store_own;
 
 static ngx_http_intent_pg_t            *ngx_http_intent_store_lanes;
 static ngx_array_t                     *ngx_http_intent_store_listeners;
+
+/* of the executor session: when it comes up, when this worker drains */
+static ngx_http_intent_store_idle_t     ngx_http_intent_store_idle;
+static ngx_http_intent_store_idle_t     ngx_http_intent_store_drain = { .off = 1 };
+
+
+/*
+ * A worker that is stopped, or hangs, keeps its sockets, and with them the
+ * locks of its executor session: its lanes, the sweeper's, those of webhooks.
+ * Something is asked on that session every two seconds or so; when nothing was
+ * for much longer, the server ends it, from version 14 on.
+ */
+
+static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_idle_stmt = {
+    "executor_idle",
+    "SELECT set_config('idle_session_timeout', $1, false)"
+    " WHERE current_setting('server_version_num')::int >= 140000",
+    1, { NGX_HTTP_INTENT_PG_TEXT }
+};
 
 
 static double  ngx_http_intent_store_seconds_buckets[] = {
@@ -260,11 +292,66 @@ ngx_http_intent_store_executor_state(ngx_http_intent_pg_t *pg, ngx_uint_t up,
     ngx_uint_t                         i;
     ngx_http_intent_store_listener_t  *listener;
 
+    if (up) {
+        ngx_http_intent_store_executor_idle(pg, &ngx_http_intent_store_idle);
+    }
+
     listener = ngx_http_intent_store_listeners->elts;
 
     for (i = 0; i < ngx_http_intent_store_listeners->nelts; i++) {
         listener[i].state(pg, up, listener[i].data);
     }
+}
+
+
+static void
+ngx_http_intent_store_executor_idle(ngx_http_intent_pg_t *pg,
+    ngx_http_intent_store_idle_t *idle)
+{
+    ngx_msec_t  limit;
+
+    limit = idle->off ? 0 : ngx_max(
+                4 * ngx_http_intent_store_own->conf->pg.timeout,
+                NGX_HTTP_INTENT_STORE_MIN_IDLE);
+
+    ngx_memzero(&idle->query, sizeof(ngx_http_intent_pg_query_t));
+
+    ngx_http_intent_pg_param_bytes(&idle->query, 0, idle->value,
+                                   ngx_sprintf(idle->value, "%M", limit)
+                                   - idle->value);
+
+    idle->query.stmt = &ngx_http_intent_store_idle_stmt;
+    idle->query.handler = ngx_http_intent_store_executor_idle_handler;
+
+    /* else it was lost a moment ago */
+
+    (void) ngx_http_intent_pg_query(pg, &idle->query);
+}
+
+
+static void
+ngx_http_intent_store_executor_idle_handler(ngx_http_intent_pg_query_t *q,
+    ngx_int_t rc, PGresult *res)
+{
+    if (rc == NGX_ERROR) {
+        ngx_log_error(NGX_LOG_WARN, ngx_http_intent_store_own->log, 0,
+                      "intent store: the server does not limit how long the "
+                      "executor session may be idle: %s: %s",
+                      ngx_http_intent_pg_sqlstate(res),
+                      ngx_http_intent_pg_message(res));
+    }
+}
+
+
+/* who drains has no sweeper any more that asks, and may have work for long */
+
+static void
+ngx_http_intent_store_executor_drain(void *data)
+{
+    ngx_http_intent_store_idle.off = 1;
+
+    ngx_http_intent_store_executor_idle(ngx_http_intent_store_lanes,
+                                        &ngx_http_intent_store_drain);
 }
 
 
@@ -549,7 +636,12 @@ ngx_http_intent_store_init_process(ngx_cycle_t *cycle)
         w->nsessions++;
     }
 
-    return ngx_http_intent_store_sweep_init(w);
+    if (ngx_http_intent_store_sweep_init(w) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_intent_on_drain(ngx_http_intent_store_executor_drain,
+                                    NULL);
 }
 
 

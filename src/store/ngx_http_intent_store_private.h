@@ -19,7 +19,7 @@
  * has; lanes have others
  */
 #define NGX_HTTP_INTENT_STORE_SCHEMA_LOCK  "7597130064459033971"
-#define NGX_HTTP_INTENT_STORE_SWEEP_LOCK   "7597130064459033972"
+#define NGX_HTTP_INTENT_STORE_SWEEP_LOCK   7597130064459033972LL
 
 /* the statuses of a finished intent, as the index intents_finished has them */
 #define NGX_HTTP_INTENT_STORE_FINISHED                                        \
@@ -121,6 +121,15 @@ void ngx_http_intent_store_revoke_exit(void);
  * moment is not waited for: its change is refused.
  */
 ngx_int_t ngx_http_intent_store_update_free(ngx_http_intent_transition_t *t);
+
+
+/* ---- what may have been changed: ngx_http_intent_store_doubt.c ---- */
+
+/*
+ * Takes the changes of a transition whose outcome is not known, before its
+ * handler is called: the observers are told later of those that were made.
+ */
+void ngx_http_intent_store_doubt(ngx_http_intent_transition_t *t);
 
 
 /* ---- the sweeper: ngx_http_intent_store_sweep.c ---- */

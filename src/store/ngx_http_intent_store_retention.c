@@ -84,7 +84,9 @@ static void ngx_http_intent_store_retention_done(ngx_msec_t delay);
  * No row where there is nothing old behind the place of the pass; else how
  * many were looked at, how many deleted, and the place of the last.  A
  * transaction that is not finished keeps its intent; that is asked as it is
- * because for an EXISTS the server may choose to read all of that table.
+ * because for an EXISTS the server may choose to read all of that table.  A row
+ * that somebody has is passed over: what waits behind it on this session are
+ * the lanes.
  */
 
 static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_old_intents = {
@@ -100,9 +102,11 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_old_intents = {
     " AND updated_at < now() - $1 * interval '1 second'"
     " AND (updated_at, id) > ($3, $4)"
     " ORDER BY updated_at, id LIMIT $2"
+    "), mine AS MATERIALIZED ("
+    "SELECT id FROM intents WHERE id IN (SELECT id FROM old WHERE free)"
+    " AND status IN " NGX_HTTP_INTENT_STORE_FINISHED " FOR UPDATE SKIP LOCKED"
     "), gone AS ("
-    "DELETE FROM intents WHERE id IN (SELECT id FROM old WHERE free)"
-    " AND status IN " NGX_HTTP_INTENT_STORE_FINISHED " RETURNING 1"
+    "DELETE FROM intents WHERE id IN (SELECT id FROM mine) RETURNING 1"
     ") SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM gone),"
     " updated_at, id FROM old ORDER BY updated_at DESC, id DESC LIMIT 1",
 
@@ -120,7 +124,7 @@ static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_old_fillers = {
     "SELECT hash FROM intent_transactions"
     " WHERE intent_id IS NULL AND state IN ('mined', 'dropped')"
     " AND created_at < now() - $1 * interval '1 second'"
-    " ORDER BY created_at LIMIT $2)",
+    " ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
 
     2, { NGX_HTTP_INTENT_PG_INT8, NGX_HTTP_INTENT_PG_INT8 }
 };

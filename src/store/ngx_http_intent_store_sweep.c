@@ -1,70 +1,36 @@
 
 /*
  * The sweeper: the one worker of the fleet that ends what has expired and
- * deletes what is old.  It is whoever has an advisory lock, on its executor
- * session: with that session it loses the lock, at once, and another worker
- * finds it free when it next tries.  Two at a time would do no harm, for what
- * tasks write is checked in each row; it would only be work done twice.
+ * deletes what is old.  It is whoever has its lock.  Two at a time would do no
+ * harm, for what tasks write is checked in each row; it would only be work done
+ * twice.
  */
 
 
 #include "ngx_http_intent_store_private.h"
 
 
-#define NGX_HTTP_INTENT_STORE_SWEEP_RETRY  2000     /* ms, more or less */
 #define NGX_HTTP_INTENT_STORE_SWEEP_TASKS  3
 
 
-typedef enum {
-    NGX_HTTP_INTENT_STORE_SWEEP_AWAY = 0,           /* no session */
-    NGX_HTTP_INTENT_STORE_SWEEP_WAITING,            /* for the next attempt */
-    NGX_HTTP_INTENT_STORE_SWEEP_ASKING,
-    NGX_HTTP_INTENT_STORE_SWEEP_HELD,
-    NGX_HTTP_INTENT_STORE_SWEEP_ENDED               /* this worker drains */
-} ngx_http_intent_store_sweep_step_e;
-
-
 typedef struct {
-    ngx_http_intent_pg_t            *pg;
+    ngx_http_intent_store_lock_t     lock;
     ngx_log_t                       *log;
-    ngx_uint_t                       step;
+    ngx_uint_t                       held;
     ngx_uint_t                       draining;
     ngx_http_intent_store_task_t    *tasks[NGX_HTTP_INTENT_STORE_SWEEP_TASKS];
     ngx_uint_t                       ntasks;
-    ngx_event_t                      timer;
     ngx_connection_t                 dumb;      /* the events' own data */
-    ngx_http_intent_pg_query_t       query;
 } ngx_http_intent_store_sweep_t;
 
 
 static void ngx_http_intent_store_sweep_task(
     ngx_http_intent_store_task_t *task);
-static void ngx_http_intent_store_sweep_state(ngx_http_intent_pg_t *pg,
-    ngx_uint_t up, void *data);
-static void ngx_http_intent_store_sweep_wait(void);
-static void ngx_http_intent_store_sweep_ask(ngx_event_t *ev);
-static void ngx_http_intent_store_sweep_asked(ngx_http_intent_pg_query_t *q,
-    ngx_int_t rc, PGresult *res);
+static void ngx_http_intent_store_sweep_held(void *data, ngx_uint_t held);
 static void ngx_http_intent_store_sweep_run(ngx_event_t *ev);
 static void ngx_http_intent_store_sweep_stop(void);
 static void ngx_http_intent_store_sweep_drain(void *data);
-static void ngx_http_intent_store_sweep_unlock(void);
-static void ngx_http_intent_store_sweep_unlocked(
-    ngx_http_intent_pg_query_t *q, ngx_int_t rc, PGresult *res);
-
-
-static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_sweep_lock_stmt = {
-    "sweep_lock",
-    "SELECT pg_try_advisory_lock(" NGX_HTTP_INTENT_STORE_SWEEP_LOCK ")",
-    0, { 0 }
-};
-
-
-static ngx_http_intent_pg_stmt_t  ngx_http_intent_store_sweep_unlock_stmt = {
-    "sweep_unlock",
-    "SELECT pg_advisory_unlock(" NGX_HTTP_INTENT_STORE_SWEEP_LOCK ")",
-    0, { 0 }
-};
+static void ngx_http_intent_store_sweep_release(void);
 
 
 static ngx_http_intent_store_sweep_t  ngx_http_intent_store_sweep;
@@ -82,11 +48,6 @@ ngx_http_intent_store_sweep_init(ngx_http_intent_store_worker_t *w)
     sw->log = w->log;
     sw->dumb.fd = (ngx_socket_t) -1;
 
-    sw->timer.handler = ngx_http_intent_store_sweep_ask;
-    sw->timer.data = &sw->dumb;
-    sw->timer.log = w->log;
-    sw->timer.cancelable = 1;
-
     ngx_http_intent_store_sweep_task(&ngx_http_intent_store_expire);
     ngx_http_intent_store_sweep_task(&ngx_http_intent_store_untold);
 
@@ -94,9 +55,11 @@ ngx_http_intent_store_sweep_init(ngx_http_intent_store_worker_t *w)
         ngx_http_intent_store_sweep_task(&ngx_http_intent_store_retention);
     }
 
-    sw->pg = ngx_http_intent_store_executor(ngx_http_intent_store_sweep_state,
-                                            sw);
-    if (sw->pg == NULL) {
+    sw->lock.key = NGX_HTTP_INTENT_STORE_SWEEP_LOCK;
+    sw->lock.handler = ngx_http_intent_store_sweep_held;
+    sw->lock.data = sw;
+
+    if (ngx_http_intent_store_lock_init(&sw->lock) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -128,122 +91,36 @@ ngx_http_intent_store_sweep_task(ngx_http_intent_store_task_t *task)
 ngx_http_intent_pg_t *
 ngx_http_intent_store_sweep_session(void)
 {
-    return ngx_http_intent_store_sweep.pg;
+    return ngx_http_intent_store_sweep.lock.pg;
 }
 
 
-/* ---- the lock ---- */
-
-
 static void
-ngx_http_intent_store_sweep_state(ngx_http_intent_pg_t *pg, ngx_uint_t up,
-    void *data)
+ngx_http_intent_store_sweep_held(void *data, ngx_uint_t held)
 {
     ngx_http_intent_store_sweep_t *sw = data;
 
-    if (sw->step == NGX_HTTP_INTENT_STORE_SWEEP_ENDED) {
-        return;
-    }
+    ngx_uint_t  i;
 
-    if (up) {
-        ngx_http_intent_store_sweep_wait();
-        return;
-    }
+    sw->held = held;
 
-    if (sw->step == NGX_HTTP_INTENT_STORE_SWEEP_HELD) {
+    if (!held) {
         ngx_log_error(NGX_LOG_NOTICE, sw->log, 0,
                       "intent sweeper: this worker is it no longer, its "
                       "session was lost");
-    }
 
-    sw->step = sw->draining ? NGX_HTTP_INTENT_STORE_SWEEP_ENDED
-                            : NGX_HTTP_INTENT_STORE_SWEEP_AWAY;
-
-    ngx_http_intent_store_sweep_stop();
-}
-
-
-/* not all at once: the workers of a host come up together */
-
-static void
-ngx_http_intent_store_sweep_wait(void)
-{
-    ngx_msec_t                      delay;
-    ngx_http_intent_store_sweep_t  *sw;
-
-    sw = &ngx_http_intent_store_sweep;
-
-    delay = sw->step == NGX_HTTP_INTENT_STORE_SWEEP_AWAY
-            ? (ngx_msec_t) ngx_random() % 100 + 1
-            : NGX_HTTP_INTENT_STORE_SWEEP_RETRY
-              * (80 + (ngx_msec_t) ngx_random() % 41) / 100;
-
-    sw->step = NGX_HTTP_INTENT_STORE_SWEEP_WAITING;
-
-    ngx_add_timer(&sw->timer, delay);
-}
-
-
-static void
-ngx_http_intent_store_sweep_ask(ngx_event_t *ev)
-{
-    ngx_http_intent_store_sweep_t  *sw;
-
-    sw = &ngx_http_intent_store_sweep;
-
-    ngx_memzero(&sw->query, sizeof(ngx_http_intent_pg_query_t));
-
-    sw->query.stmt = &ngx_http_intent_store_sweep_lock_stmt;
-    sw->query.handler = ngx_http_intent_store_sweep_asked;
-
-    if (ngx_http_intent_pg_query(sw->pg, &sw->query) == NGX_OK) {
-        sw->step = NGX_HTTP_INTENT_STORE_SWEEP_ASKING;
-    }
-
-    /* else it was lost a moment ago, and that will be told */
-}
-
-
-static void
-ngx_http_intent_store_sweep_asked(ngx_http_intent_pg_query_t *q, ngx_int_t rc,
-    PGresult *res)
-{
-    ngx_uint_t                      i;
-    ngx_http_intent_store_sweep_t  *sw;
-
-    sw = &ngx_http_intent_store_sweep;
-
-    if (rc == NGX_OK && ngx_http_intent_pg_bool(res, 0, 0)) {
-
-        sw->step = NGX_HTTP_INTENT_STORE_SWEEP_HELD;
-
-        if (sw->draining) {
-            ngx_http_intent_store_sweep_unlock();
-            return;
-        }
-
-        ngx_log_error(NGX_LOG_NOTICE, sw->log, 0,
-                      "intent sweeper: this worker is it");
-
-        for (i = 0; i < sw->ntasks; i++) {
-            if (!sw->tasks[i]->running) {
-                ngx_add_timer(&sw->tasks[i]->timer, 1);
-            }
-        }
-
+        ngx_http_intent_store_sweep_stop();
         return;
     }
 
-    if (sw->draining) {
-        sw->step = NGX_HTTP_INTENT_STORE_SWEEP_ENDED;
-        return;
-    }
+    ngx_log_error(NGX_LOG_NOTICE, sw->log, 0,
+                  "intent sweeper: this worker is it");
 
-    if (rc == NGX_OK || rc == NGX_ERROR) {
-        ngx_http_intent_store_sweep_wait();
+    for (i = 0; i < sw->ntasks; i++) {
+        if (!sw->tasks[i]->running) {
+            ngx_add_timer(&sw->tasks[i]->timer, 1);
+        }
     }
-
-    /* else the session was lost, and that will be told */
 }
 
 
@@ -273,16 +150,14 @@ ngx_http_intent_store_task_done(ngx_http_intent_store_task_t *task,
 
     task->running = 0;
 
-    if (sw->step != NGX_HTTP_INTENT_STORE_SWEEP_HELD) {
-        return;
-    }
-
     if (sw->draining) {
-        ngx_http_intent_store_sweep_unlock();
+        ngx_http_intent_store_sweep_release();
         return;
     }
 
-    ngx_add_timer(&task->timer, delay);
+    if (sw->held) {
+        ngx_add_timer(&task->timer, delay);
+    }
 }
 
 
@@ -293,10 +168,6 @@ ngx_http_intent_store_sweep_stop(void)
     ngx_http_intent_store_sweep_t  *sw;
 
     sw = &ngx_http_intent_store_sweep;
-
-    if (sw->timer.timer_set) {
-        ngx_del_timer(&sw->timer);
-    }
 
     for (i = 0; i < sw->ntasks; i++) {
         if (sw->tasks[i]->timer.timer_set) {
@@ -317,31 +188,23 @@ ngx_http_intent_store_sweep_drain(void *data)
     sw->draining = 1;
 
     ngx_http_intent_store_sweep_stop();
-
-    switch (sw->step) {
-
-    case NGX_HTTP_INTENT_STORE_SWEEP_HELD:
-        ngx_http_intent_store_sweep_unlock();
-        break;
-
-    case NGX_HTTP_INTENT_STORE_SWEEP_ASKING:
-        break;
-
-    default:
-        sw->step = NGX_HTTP_INTENT_STORE_SWEEP_ENDED;
-    }
+    ngx_http_intent_store_sweep_release();
 }
 
 
 /* when what is under way has ended; each end comes here */
 
 static void
-ngx_http_intent_store_sweep_unlock(void)
+ngx_http_intent_store_sweep_release(void)
 {
     ngx_uint_t                      i;
     ngx_http_intent_store_sweep_t  *sw;
 
     sw = &ngx_http_intent_store_sweep;
+
+    if (!sw->held) {
+        return;
+    }
 
     for (i = 0; i < sw->ntasks; i++) {
         if (sw->tasks[i]->running) {
@@ -349,23 +212,10 @@ ngx_http_intent_store_sweep_unlock(void)
         }
     }
 
-    sw->step = NGX_HTTP_INTENT_STORE_SWEEP_ENDED;
+    sw->held = 0;
 
-    ngx_memzero(&sw->query, sizeof(ngx_http_intent_pg_query_t));
+    ngx_http_intent_store_lock_release(&sw->lock);
 
-    sw->query.stmt = &ngx_http_intent_store_sweep_unlock_stmt;
-    sw->query.handler = ngx_http_intent_store_sweep_unlocked;
-
-    (void) ngx_http_intent_pg_query(sw->pg, &sw->query);
-}
-
-
-/* whatever came of it: with the session, the lock is free as well */
-
-static void
-ngx_http_intent_store_sweep_unlocked(ngx_http_intent_pg_query_t *q,
-    ngx_int_t rc, PGresult *res)
-{
-    ngx_log_error(NGX_LOG_INFO, ngx_http_intent_store_sweep.log, 0,
+    ngx_log_error(NGX_LOG_INFO, sw->log, 0,
                   "intent sweeper: given up by this worker");
 }

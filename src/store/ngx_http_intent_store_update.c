@@ -246,6 +246,16 @@ ngx_http_intent_store_update_handler(ngx_http_intent_pg_query_t *q,
                       t->nchanges, &t->changes[0].intent->id,
                       ngx_http_intent_pg_sqlstate(res),
                       ngx_http_intent_pg_message(res));
+
+        /* it may be written, and was ended when it waited for a standby */
+
+        if (ngx_strncmp(ngx_http_intent_pg_sqlstate(res), "57", 2) == 0) {
+            rc = NGX_ABORT;
+        }
+    }
+
+    if (rc == NGX_ABORT) {
+        ngx_http_intent_store_doubt(t);
     }
 
     ngx_destroy_pool(u->pool);
