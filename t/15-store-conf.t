@@ -132,8 +132,12 @@ make it larger
 
 
 === TEST 10: a URI, a name that is resolved now
+where localhost is ::1 first, that address is tried in vain
 --- intent_postgres
 postgresql://intents@localhost:$TEST_NGINX_POSTGRES_PORT/intents
+--- no_error_log
+[alert]
+[crit]
 
 
 === TEST 11: a connection at the least
