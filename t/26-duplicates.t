@@ -6,6 +6,7 @@ use warnings;
 
 use lib 't/lib';
 use IntentTest qw(wait_for);
+use POSIX ();
 use Test::More;
 
 my $t = IntentTest->new(
@@ -216,6 +217,34 @@ $t->start('postgres');
 wait_for(sub { post(body(7, $to), 'Idempotency-Key' => 'five-hundred')->{status} == 202 }, 20,
          'Postgres');
 $t->nginx_reload(types => undef);
+
+# 500 at once, by two nginx of two workers each
+
+my $other_nginx = IntentTest->new(workers => 2, services => [], start => 0, accounts => 1);
+$other_nginx->{"${_}_port"} = $t->{"${_}_port"} for qw(postgres redis anvil);
+$other_nginx->write_conf(chain => $t->{chain}, http => $t->{http}, api => $t->{api});
+$other_nginx->nginx_start;
+
+my @pipes = map {
+    my $nginx = $_;
+    my $pid = open my $pipe, '-|' // die "fork: $!";
+
+    if (!$pid) {
+        print map { "$_->{status} $_->{body}\n" } $nginx->load(
+            count => $count / 2, connections => 50,
+            body => sub { body(77, $to) }, headers => sub { { 'Idempotency-Key' => 'two-nginx' } });
+        close STDOUT;
+        POSIX::_exit(0);
+    }
+    $pipe;
+} $t, $other_nginx;
+
+my @lines = map { my $pipe = $_; <$pipe> } @pipes;
+is(scalar(grep { /^202 / } @lines), $count, "$count answers of 202 by two nginx");
+is(scalar(keys %{{ map { $_ => 1 } @lines }}), 1, 'all the same');
+is($t->psql(q(select count(*) from intents where params->>'amount' = '77')), 1, 'one intent');
+$other_nginx->nginx_quit;
+$other_nginx->clean_ok;
 
 # a reload and a kill change nothing
 
