@@ -227,14 +227,12 @@ static void
 ngx_http_intent_store_doubt_handler(ngx_http_intent_store_read_t *rd,
     ngx_int_t rc, PGresult *res)
 {
-    ngx_uint_t                         asked;
     ngx_http_intent_store_doubting_t  *db;
 
     db = rd->data;
-    asked = db->asked;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, db->pool->log, 0,
-                   "intent store: %ui changes in doubt, rc:%i", asked, rc);
+                   "intent store: %ui changes in doubt, rc:%i", db->asked, rc);
 
     if (rc == NGX_OK) {
         ngx_http_intent_store_doubt_tell(db, res);
