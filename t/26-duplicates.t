@@ -218,6 +218,15 @@ wait_for(sub { post(body(7, $to), 'Idempotency-Key' => 'five-hundred')->{status}
          'Postgres');
 $t->nginx_reload(types => undef);
 
+# an array of which all is refused: one question, not one for each
+
+sub asked { $t->metric('intent_store_seconds_count', operation => 'duplicate') // 0 }
+
+my $asked = asked();
+my $wrong = post('[' . join(',', (1) x 100) . ']', 'Idempotency-Key' => 'wrong');
+is(scalar(grep { $_->{status} == 400 } @{ $wrong->{json} }), 100, 'a hundred that are no intents');
+is(asked() - $asked, 1, 'their keys are looked for at once');
+
 # 500 at once, by two nginx of two workers each
 
 my $other_nginx = IntentTest->new(workers => 2, services => [], start => 0, accounts => 1);

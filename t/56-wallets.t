@@ -54,6 +54,22 @@ for my $words ('header not found', 'node is syncing') {
 
 is($t->metric('intent_rpc_breaker_state', chain => 'dev') // 0, 0, 'the node is used all the time');
 
+# a wallet that changed its mind: who has had no answer is told what was kept
+
+my $wallet = $t->fresh_address;
+my $body = { type => 'transfer', params => { recipient => $t->address(5), amount => '1' },
+             userId => $wallet, nonce => $nonce++, expiresAt => time + 600, signature => '0x12' };
+
+$t->rpc('anvil_setCode', $wallet, '0x631626ba7e60e01b60005260206000f3');
+my $kept = $t->post('/api/intents', $body, { 'Idempotency-Key' => 'mind' });
+is($kept->{status}, 202, 'a wallet says yes');
+
+$t->rpc('anvil_setCode', $wallet, '0x60006000fd');
+is($t->post('/api/intents', { %$body, nonce => $nonce++ }, { 'Idempotency-Key' => 'other' })->{status}, 401, 'then no');
+
+my $replayed = $t->post('/api/intents', $body, { 'Idempotency-Key' => 'mind' });
+is("$replayed->{status} $replayed->{content}", "202 $kept->{content}", 'the first answer all the same');
+
 # many at once: they wait for each other, and too many are told so
 
 sub signed_bodies {

@@ -152,6 +152,8 @@ typedef struct {
     ngx_uint_t                     next;      /* the first not yet read */
     ngx_uint_t                     waiting;   /* answers to come */
     ngx_uint_t                     batch;     /* the body is an array */
+    ngx_array_t                   *refused;   /* ..._item_t *, whose keys
+                                                 are to be looked for */
     ngx_event_t                    event;     /* the next turn's items */
     ngx_connection_t               dumb;      /* of that event */
 
@@ -321,14 +323,11 @@ ngx_int_t ngx_http_intent_api_key(ngx_http_request_t *r,
 ngx_int_t ngx_http_intent_api_admission(ngx_http_intent_api_item_t *item);
 
 /*
- * Looks for the intent of the item's key, which is to be answered as it was
- * the first time, though the item is refused now: its time is over, or its
- * type has changed.  handler is called once, later, with the item.
- * NGX_DECLINED: there can be none, handler is not called; NGX_BUSY: not now;
- * NGX_ERROR: no memory.
+ * Of an item that is refused: makes item->admission, for its key to be looked
+ * for.  NGX_DECLINED: nothing was kept with its key; NGX_ERROR: no memory.
  */
-ngx_int_t ngx_http_intent_api_recall(ngx_http_intent_api_item_t *item,
-    ngx_http_intent_store_recall_pt handler);
+ngx_int_t ngx_http_intent_api_refused_admission(
+    ngx_http_intent_api_item_t *item);
 
 
 /* ---- answers: what they return is for ngx_http_finalize_request() ---- */

@@ -30,9 +30,13 @@ static void ngx_http_intent_api_run_later(ngx_http_intent_api_ctx_t *ctx);
 static void ngx_http_intent_api_run_handler(ngx_event_t *ev);
 static void ngx_http_intent_api_begin_item(
     ngx_http_intent_api_item_t *item, json_t *json);
-static ngx_int_t ngx_http_intent_api_look_back(
-    ngx_http_intent_api_item_t *item);
+static void ngx_http_intent_api_refused(ngx_http_intent_api_item_t *item,
+    ngx_array_t **refused);
+static void ngx_http_intent_api_look_back(ngx_http_intent_api_ctx_t *ctx,
+    ngx_array_t *refused);
 static void ngx_http_intent_api_recall_handler(void *data, ngx_int_t rc);
+static void ngx_http_intent_api_looked_back(ngx_array_t *refused,
+    ngx_int_t rc);
 static void ngx_http_intent_api_wallet_handler(void *data, ngx_int_t rc);
 static void ngx_http_intent_api_go_on(ngx_http_intent_api_item_t *item,
     ngx_int_t rc);
@@ -239,6 +243,11 @@ ngx_http_intent_api_run(ngx_http_intent_api_ctx_t *ctx)
 
     json_decref(post->root);
     post->root = NULL;
+
+    if (post->refused) {
+        ngx_http_intent_api_look_back(ctx, post->refused);
+    }
+
     post->waiting--;
 }
 
@@ -310,15 +319,6 @@ ngx_http_intent_api_begin_item(ngx_http_intent_api_item_t *item,
         ctx->type = item->type;
     }
 
-    if (rc == NGX_DECLINED) {
-        rc = ngx_http_intent_api_look_back(item);
-
-        if (rc == NGX_OK) {
-            ctx->post->waiting++;
-            return;
-        }
-    }
-
     if (rc == NGX_OK && item->is_signed) {
         rc = ngx_http_intent_api_check_signature(item);
     }
@@ -332,57 +332,134 @@ ngx_http_intent_api_begin_item(ngx_http_intent_api_item_t *item,
         }
     }
 
+    if (rc == NGX_DECLINED) {
+        ngx_http_intent_api_refused(item, &ctx->post->refused);
+        return;
+    }
+
     ngx_http_intent_api_go_on(item, rc);
 }
 
 
 /*
  * What is refused now may have been taken before, with the same key: its client
- * has had no answer, and is to have the first one.  NGX_OK: a handler will be
- * called; else as for problems.
+ * has had no answer, and is to have the first one.
  */
 
-static ngx_int_t
-ngx_http_intent_api_look_back(ngx_http_intent_api_item_t *item)
+static void
+ngx_http_intent_api_refused(ngx_http_intent_api_item_t *item,
+    ngx_array_t **refused)
 {
-    ngx_int_t  rc;
+    ngx_int_t                     rc;
+    ngx_pool_t                   *pool;
+    ngx_http_intent_api_item_t  **elt;
 
-    rc = ngx_http_intent_api_recall(item, ngx_http_intent_api_recall_handler);
+    pool = item->ctx->request->pool;
 
-    return (rc == NGX_BUSY) ? ngx_http_intent_api_not_kept(item) : rc;
+    rc = ngx_http_intent_api_refused_admission(item);
+
+    if (rc == NGX_OK && *refused == NULL) {
+        *refused = ngx_array_create(pool, 4, sizeof(item));
+    }
+
+    if (rc == NGX_OK) {
+        elt = *refused ? ngx_array_push(*refused) : NULL;
+
+        if (elt) {
+            *elt = item;
+            return;
+        }
+
+        rc = NGX_ERROR;
+    }
+
+    ngx_http_intent_api_go_on(item, rc);
+}
+
+
+/* all that were refused in one query, for there may be many */
+
+static void
+ngx_http_intent_api_look_back(ngx_http_intent_api_ctx_t *ctx,
+    ngx_array_t *refused)
+{
+    ngx_uint_t                     i;
+    ngx_http_intent_api_item_t   **item;
+    ngx_http_intent_admission_t  **admissions;
+
+    admissions = ngx_palloc(ctx->request->pool,
+                            refused->nelts
+                            * sizeof(ngx_http_intent_admission_t *));
+
+    item = refused->elts;
+
+    for (i = 0; admissions && i < refused->nelts; i++) {
+        admissions[i] = item[i]->admission;
+    }
+
+    if (admissions
+        && ngx_http_intent_store_recall(admissions, refused->nelts,
+                                        ngx_http_intent_api_recall_handler,
+                                        refused)
+           == NGX_OK)
+    {
+        ctx->post->waiting++;
+        return;
+    }
+
+    ngx_http_intent_api_looked_back(refused, NGX_ERROR);
 }
 
 
 static void
 ngx_http_intent_api_recall_handler(void *data, ngx_int_t rc)
 {
-    ngx_http_intent_api_item_t  *item = data;
+    ngx_array_t *refused = data;
 
-    ngx_http_request_t  *r;
+    ngx_http_request_t           *r;
+    ngx_http_intent_api_item_t  **item;
 
-    r = item->ctx->request;
+    item = refused->elts;
+    r = item[0]->ctx->request;
 
     ngx_http_set_log_request(r->connection->log, r);
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "intent api recall: %i, duplicate:%ui", rc,
-                   item->admission->duplicate);
+                   "intent api recall: %i, %ui keys", rc, refused->nelts);
 
-    if (rc != NGX_OK) {
-        rc = ngx_http_intent_api_not_kept(item);
+    ngx_http_intent_api_looked_back(refused, rc);
 
-    } else if (item->admission->duplicate == NGX_HTTP_INTENT_DUPLICATE_KEY) {
-        rc = ngx_http_intent_api_known(item);
+    ngx_http_intent_api_done(item[0]->ctx);
+}
 
-    } else {
-        rc = NGX_DECLINED;
+
+static void
+ngx_http_intent_api_looked_back(ngx_array_t *refused, ngx_int_t rc)
+{
+    ngx_int_t                     known;
+    ngx_uint_t                    i;
+    ngx_http_intent_api_item_t  **item;
+
+    item = refused->elts;
+
+    for (i = 0; i < refused->nelts; i++) {
+
+        if (rc != NGX_OK) {
+            known = ngx_http_intent_api_not_kept(item[i]);
+
+        } else if (item[i]->admission->duplicate
+                   == NGX_HTTP_INTENT_DUPLICATE_KEY)
+        {
+            known = ngx_http_intent_api_known(item[i]);
+
+        } else {
+            known = NGX_DECLINED;
+        }
+
+        if (known != NGX_OK) {
+            ngx_http_intent_api_go_on(item[i], known);
+        }
     }
-
-    if (rc == NGX_DECLINED) {
-        ngx_http_intent_api_go_on(item, rc);
-    }
-
-    ngx_http_intent_api_done(item->ctx);
 }
 
 
@@ -391,6 +468,7 @@ ngx_http_intent_api_wallet_handler(void *data, ngx_int_t rc)
 {
     ngx_http_intent_api_item_t  *item = data;
 
+    ngx_array_t         *refused;
     ngx_http_request_t  *r;
 
     r = item->ctx->request;
@@ -404,7 +482,22 @@ ngx_http_intent_api_wallet_handler(void *data, ngx_int_t rc)
 
     /* what nobody waits for any more is not kept */
 
-    ngx_http_intent_api_go_on(item, r->connection->error ? NGX_ERROR : rc);
+    if (r->connection->error) {
+        rc = NGX_ERROR;
+    }
+
+    refused = NULL;
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_intent_api_refused(item, &refused);
+
+    } else {
+        ngx_http_intent_api_go_on(item, rc);
+    }
+
+    if (refused) {
+        ngx_http_intent_api_look_back(item->ctx, refused);
+    }
 
     ngx_http_intent_api_done(item->ctx);
 }

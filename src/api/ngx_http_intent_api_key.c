@@ -231,8 +231,7 @@ ngx_http_intent_api_admission(ngx_http_intent_api_item_t *item)
 
 
 ngx_int_t
-ngx_http_intent_api_recall(ngx_http_intent_api_item_t *item,
-    ngx_http_intent_store_recall_pt handler)
+ngx_http_intent_api_refused_admission(ngx_http_intent_api_item_t *item)
 {
     u_char      address[EVM_ADDRESS_LEN];
     ngx_str_t  *user_id;
@@ -259,12 +258,11 @@ ngx_http_intent_api_recall(ngx_http_intent_api_item_t *item,
         return NGX_ERROR;
     }
 
-    /* the digest of what is refused was not made */
+    /* of what is refused the digest may not be known */
 
     item->admission->digest = NULL;
 
-    return ngx_http_intent_store_recall(item->admission, handler, item)
-           == NGX_OK ? NGX_OK : NGX_BUSY;
+    return NGX_OK;
 }
 
 

@@ -279,7 +279,9 @@ ngx_http_intent_signed_begin(ngx_http_intent_signed_t *s)
 
     chain = s->chain;
 
-    if (chain->signed_under_way == NGX_HTTP_INTENT_SIGNED_UNDER_WAY) {
+    if (chain->signed_under_way == NGX_HTTP_INTENT_SIGNED_UNDER_WAY
+        || !ngx_queue_empty(&chain->signed_waiting))
+    {
         s->since = ngx_current_msec;
 
         ngx_queue_insert_tail(&chain->signed_waiting, &s->queue);

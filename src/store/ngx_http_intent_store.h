@@ -69,17 +69,19 @@ typedef struct {
 
 
 /*
- * rc NGX_OK: adm->duplicate says whether there is an intent of that key, and
- * adm->first what it was; NGX_ERROR: Postgres could not say so now.
+ * rc NGX_OK: duplicate of each admission says whether there is an intent of
+ * its key, and first what it was; NGX_ERROR: Postgres could not say so now.
  */
 typedef void (*ngx_http_intent_store_recall_pt)(void *data, ngx_int_t rc);
 
 /*
- * Looks for the intent of a key, of a request that is none itself any more;
- * what is found is not revoked.  The digest is not looked for.  Returns as get
- * does.
+ * Looks for the intents of n keys (1 at the least) at once, of requests that
+ * are none themselves any more; what is found is not revoked.  Digests are not
+ * looked for.  The array lives as long as the pool of the first.  Returns as
+ * get does.
  */
-ngx_int_t ngx_http_intent_store_recall(ngx_http_intent_admission_t *adm,
+ngx_int_t ngx_http_intent_store_recall(
+    ngx_http_intent_admission_t **admissions, ngx_uint_t n,
     ngx_http_intent_store_recall_pt handler, void *data);
 
 

@@ -128,9 +128,12 @@ ngx_http_intent_store_doubt(ngx_http_intent_transition_t *t)
         d->version = in->version;
         d->updated_at = in->updated_at;
 
-        /* by then the server has ended the statement, or has never had it */
+        /*
+         * By then the server has ended the statement, or has never had it; one
+         * that was sent before it may have taken as long.
+         */
 
-        d->until = ngx_current_msec + w->conf->pg.timeout;
+        d->until = ngx_current_msec + 2 * w->conf->pg.timeout;
 
         /* an exiting worker waits for it */
 
@@ -227,6 +230,7 @@ static void
 ngx_http_intent_store_doubt_handler(ngx_http_intent_store_read_t *rd,
     ngx_int_t rc, PGresult *res)
 {
+    ngx_uint_t                         n;
     ngx_http_intent_store_doubting_t  *db;
 
     db = rd->data;
@@ -234,15 +238,30 @@ ngx_http_intent_store_doubt_handler(ngx_http_intent_store_read_t *rd,
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, db->pool->log, 0,
                    "intent store: %ui changes in doubt, rc:%i", db->asked, rc);
 
-    if (rc == NGX_OK) {
+    n = db->n;
+
+    switch (rc) {
+
+    case NGX_OK:
         ngx_http_intent_store_doubt_tell(db, res);
         ngx_http_intent_store_doubt_drop(db);
+        break;
 
-    } else if (rc == NGX_ERROR) {
+    case NGX_ERROR:
         ngx_log_error(NGX_LOG_ERR, db->pool->log, 0,
                       "intent store: the server refused to read: %s: %s",
                       ngx_http_intent_pg_sqlstate(res),
                       ngx_http_intent_pg_message(res));
+
+        ngx_http_intent_store_doubt_drop(db);
+        break;
+
+    default: /* Postgres is away */
+        break;
+    }
+
+    if (db->n < n) {
+        db->delay = 0;
     }
 
     ngx_destroy_pool(db->pool);

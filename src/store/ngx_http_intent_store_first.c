@@ -54,9 +54,10 @@ typedef enum {
 #define NGX_HTTP_INTENT_STORE_FIRST_PARAMETERS  6
 
 
-/* a key that is looked for alone */
+/* keys that are looked for alone */
 typedef struct {
-    ngx_http_intent_admission_t      *admission;
+    ngx_http_intent_admission_t     **admissions;
+    ngx_uint_t                        n;
     ngx_http_intent_store_recall_pt   handler;
     void                             *data;
     double                            start;
@@ -92,6 +93,8 @@ static void ngx_http_intent_store_first_refused(
     ngx_http_intent_store_batch_t *b, PGresult *res);
 static void ngx_http_intent_store_recall_handler(
     ngx_http_intent_store_read_t *rd, ngx_int_t rc, PGresult *res);
+static ngx_int_t ngx_http_intent_store_recall_row(
+    ngx_http_intent_store_recall_t *rl, PGresult *res, int row);
 
 
 /*
@@ -522,30 +525,40 @@ ngx_http_intent_store_first_refused(ngx_http_intent_store_batch_t *b,
 }
 
 
-/* ---- a key alone ---- */
+/* ---- keys alone ---- */
 
 
 ngx_int_t
-ngx_http_intent_store_recall(ngx_http_intent_admission_t *adm,
-    ngx_http_intent_store_recall_pt handler, void *data)
+ngx_http_intent_store_recall(ngx_http_intent_admission_t **admissions,
+    ngx_uint_t n, ngx_http_intent_store_recall_pt handler, void *data)
 {
+    ngx_uint_t                       i;
+    ngx_pool_t                      *pool;
     ngx_http_intent_pg_array_t       a[NGX_HTTP_INTENT_STORE_FIRST_PARAMETERS];
     ngx_http_intent_store_recall_t  *rl;
 
-    rl = ngx_pcalloc(adm->pool, sizeof(ngx_http_intent_store_recall_t));
+    pool = admissions[0]->pool;
+    rl = ngx_pcalloc(pool, sizeof(ngx_http_intent_store_recall_t));
 
-    if (rl == NULL
-        || ngx_http_intent_store_first_begin(a, adm->pool, 1) != NGX_OK
-        || ngx_http_intent_pg_array_int8(&a[0], 0) != NGX_OK
-        || ngx_http_intent_pg_array_null(&a[1]) != NGX_OK
-        || ngx_http_intent_store_first_admission(a, adm) != NGX_OK)
+    if (rl == NULL || ngx_http_intent_store_first_begin(a, pool, n) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
+    for (i = 0; i < n; i++) {
+        if (ngx_http_intent_pg_array_int8(&a[0], (int64_t) i) != NGX_OK
+            || ngx_http_intent_pg_array_null(&a[1]) != NGX_OK
+            || ngx_http_intent_store_first_admission(a, admissions[i])
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
     ngx_http_intent_store_first_query(&rl->read.query, a);
 
-    rl->admission = adm;
+    rl->admissions = admissions;
+    rl->n = n;
     rl->handler = handler;
     rl->data = data;
     rl->start = ngx_http_intent_seconds();
@@ -557,12 +570,11 @@ ngx_http_intent_store_recall(ngx_http_intent_admission_t *adm,
 }
 
 
-/* a row that somebody has at this moment is not sure, and not waited for */
-
 static void
 ngx_http_intent_store_recall_handler(ngx_http_intent_store_read_t *rd,
     ngx_int_t rc, PGresult *res)
 {
+    int                              row;
     ngx_http_intent_store_recall_t  *rl;
 
     rl = rd->data;
@@ -570,16 +582,37 @@ ngx_http_intent_store_recall_handler(ngx_http_intent_store_read_t *rd,
     ngx_http_intent_store_observe(NGX_HTTP_INTENT_STORE_DUPLICATE, rl->start);
 
     if (rc == NGX_ERROR) {
-        ngx_log_error(NGX_LOG_ERR, rl->admission->pool->log, 0,
+        ngx_log_error(NGX_LOG_ERR, rl->admissions[0]->pool->log, 0,
                       "intent store: the server refused to look for a key: "
                       "%s: %s", ngx_http_intent_pg_sqlstate(res),
                       ngx_http_intent_pg_message(res));
+    }
 
-    } else if (rc == NGX_OK && PQntuples(res)) {
-        rc = ngx_http_intent_pg_bool(res, 0, NGX_HTTP_INTENT_STORE_FIRST_SURE)
-             ? ngx_http_intent_store_first_known(rl->admission, res, 0)
-             : NGX_ERROR;
+    for (row = 0; rc == NGX_OK && row < PQntuples(res); row++) {
+        rc = ngx_http_intent_store_recall_row(rl, res, row);
     }
 
     rl->handler(rl->data, rc == NGX_OK ? NGX_OK : NGX_ERROR);
+}
+
+
+/* a row that somebody has at this moment is not sure, and not waited for */
+
+static ngx_int_t
+ngx_http_intent_store_recall_row(ngx_http_intent_store_recall_t *rl,
+    PGresult *res, int row)
+{
+    int64_t  number;
+
+    number = ngx_http_intent_pg_int8(res, row,
+                                     NGX_HTTP_INTENT_STORE_FIRST_NUMBER, -1);
+
+    if (number < 0 || number >= (int64_t) rl->n
+        || !ngx_http_intent_pg_bool(res, row,
+                                    NGX_HTTP_INTENT_STORE_FIRST_SURE))
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_intent_store_first_known(rl->admissions[number], res, row);
 }

@@ -310,9 +310,13 @@ ngx_http_intent_store_executor_idle(ngx_http_intent_pg_t *pg,
 {
     ngx_msec_t  limit;
 
-    limit = idle->off ? 0 : ngx_max(
-                4 * ngx_http_intent_store_own->conf->pg.timeout,
-                NGX_HTTP_INTENT_STORE_MIN_IDLE);
+    limit = 0;
+
+    if (!idle->off) {
+        limit = 4 * ngx_http_intent_store_own->conf->pg.timeout;
+        limit = ngx_max(limit, NGX_HTTP_INTENT_STORE_MIN_IDLE);
+        limit = ngx_min(limit, NGX_MAX_INT32_VALUE);
+    }
 
     ngx_memzero(&idle->query, sizeof(ngx_http_intent_pg_query_t));
 

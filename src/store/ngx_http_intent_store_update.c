@@ -247,9 +247,9 @@ ngx_http_intent_store_update_handler(ngx_http_intent_pg_query_t *q,
                       ngx_http_intent_pg_sqlstate(res),
                       ngx_http_intent_pg_message(res));
 
-        /* it may be written, and was ended when it waited for a standby */
+        /* the server was stopped: it may be written, and waited for a standby */
 
-        if (ngx_strncmp(ngx_http_intent_pg_sqlstate(res), "57", 2) == 0) {
+        if (ngx_strncmp(ngx_http_intent_pg_sqlstate(res), "57P", 3) == 0) {
             rc = NGX_ABORT;
         }
     }
