@@ -249,7 +249,8 @@ my @pipes = map {
 } $t, $other_nginx;
 
 my @lines = map { my $pipe = $_; <$pipe> } @pipes;
-is(scalar(grep { /^202 / } @lines), $count, "$count answers of 202 by two nginx");
+is(scalar(grep { /^202 / } @lines), $count, "$count answers of 202 by two nginx")
+    or diag(grep { !/^202 / } @lines);
 is(scalar(keys %{{ map { $_ => 1 } @lines }}), 1, 'all the same');
 is($t->psql(q(select count(*) from intents where params->>'amount' = '77')), 1, 'one intent');
 $other_nginx->nginx_quit;
