@@ -240,7 +240,7 @@ my @pipes = map {
 
     if (!$pid) {
         print map { "$_->{status} $_->{body}\n" } $nginx->load(
-            count => $count / 2, connections => 50,
+            count => $count / 2, connections => 50, retry => 1,     # of a 503, as clients do
             body => sub { body(77, $to) }, headers => sub { { 'Idempotency-Key' => 'two-nginx' } });
         close STDOUT;
         POSIX::_exit(0);
