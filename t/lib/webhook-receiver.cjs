@@ -68,7 +68,10 @@ const server = http.createServer((req, res) => {
         try { event = JSON.parse(body); } catch (e) { /* it is told */ }
 
         const status = answer(event);
+        let timer;
         const tell = () => {
+            clearTimeout(timer);
+            res.off('close', tell);
             fs.writeSync(out, JSON.stringify({
                 at: Date.now(), method: req.method, path: req.url, answered: status,
                 good: good(body, req.headers), headers: req.headers, event,
@@ -80,7 +83,16 @@ const server = http.createServer((req, res) => {
             }
         };
 
-        if (mode.delay) setTimeout(tell, mode.delay); else tell();
+        if (!mode.delay) {
+            tell();
+            return;
+        }
+
+        // who hangs up does not wait, and may soon tell it again: what was taken
+        // of it is written before that
+
+        timer = setTimeout(tell, mode.delay);
+        res.on('close', tell);
     });
 });
 
