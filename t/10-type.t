@@ -1405,3 +1405,10 @@ POST /api/intents
 Content-Type: application/json
 Content-Encoding: Identity
 --- error_code: 202
+
+
+=== TEST 149: $deadline where no date fits
+--- type
+        call   to=0x00000000219ab540356cBB839Cbe05303d7705Fa function="f(uint24)" args=$deadline;
+--- emerg
+"$deadline" does not fit argument 1 of call, it should be used where the function takes a uint256, or a uint of 32 bits at least

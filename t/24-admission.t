@@ -681,3 +681,40 @@ intent_signature optional;
 intent_signature optional;
 --- post
 {"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"expiresAt":4102444800}
+
+
+=== TEST 54: what calls ask of userId, expiresAt and nonce
+--- intent_types
+intent_type claim {
+    label  claim;
+    param  for  address  optional;
+    call   to=$for function="f(address)" args=$user when=$for;
+    call   to=$user function="f(uint32,uint8,uint16)" args=$deadline,$nonce,$nonce;
+}
+--- request
+GET /api/intents/types
+--- type
+{"name":"claim","schema.allOf":[
+ {"if":{"properties":{"params":{"type":"object","required":["for"]}}},
+  "then":{"properties":{"userId":{"type":"string","pattern":"^0x[0-9a-fA-F]{40}$","format":"eip55"}},
+    "required":["userId"]},
+  "else":{"properties":{"userId":{"type":"string","pattern":"^0x[0-9a-fA-F]{40}$","format":"eip55"},
+      "expiresAt":{"anyOf":[{"type":"integer","maximum":4294967295},{"type":"string"}]},
+      "nonce":{"allOf":[
+        {"anyOf":[{"type":"string","pattern":"^(?:(?:[0-9]|(?:2(?:5[0-5]|[0-4][0-9])|1[0-9]{2})|[1-9][0-9]))$"},
+          {"type":"integer","minimum":0,"maximum":255}]},
+        {"anyOf":[{"type":"string","pattern":"^(?:(?:[0-9]|(?:6(?:5(?:5(?:3[0-5]|[0-2][0-9])|[0-4][0-9]{2})|[0-4][0-9]{3})|[1-5][0-9]{4})|[1-9][0-9]{1,3}))$"},
+          {"type":"integer","minimum":0,"maximum":65535}]}]}},
+    "required":["userId"]}}]}
+
+
+=== TEST 55: where intent_user says who calls, userId may be left out
+--- api_more
+intent_user $http_x_user;
+--- intent_types
+intent_type claim { label claim; call to=$user value=1; }
+--- request
+GET /api/intents/types
+--- type
+{"schema.required":["type","params"],
+ "schema.allOf":[{"properties":{"userId":{"type":"string","pattern":"^0x[0-9a-fA-F]{40}$","format":"eip55"}}}]}

@@ -232,7 +232,15 @@ ngx_http_intent_api_schema(ngx_http_intent_type_t *type,
               "required", ngx_http_intent_api_schema_required(conf),
               "additionalProperties", 0);
 
-    if (schema == NULL || conf->signature == NGX_HTTP_INTENT_SIGNATURE_OFF) {
+    if (schema == NULL
+        || ngx_http_intent_type_schema_body(type, conf->user == NULL, schema)
+           != NGX_OK)
+    {
+        json_decref(schema);
+        return NULL;
+    }
+
+    if (conf->signature == NGX_HTTP_INTENT_SIGNATURE_OFF) {
         return schema;
     }
 

@@ -81,6 +81,14 @@ ngx_int_t ngx_http_intent_type_fault_member(ngx_array_t *faults,
 json_t *ngx_http_intent_type_schema(ngx_http_intent_type_t *type);
 
 /*
+ * Adds to the schema of a body, whose member "params" has them, what calls ask
+ * of its userId, expiresAt and nonce, as ngx_http_intent_type_bound() does;
+ * named: nobody but the body says who the user is.  NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_intent_type_schema_body(ngx_http_intent_type_t *type,
+    ngx_uint_t named, json_t *schema);
+
+/*
  * The EIP-712 struct of a signed intent: its name (that of the type, the
  * first letter upper case) and its fields, as "types" of eth_signTypedData_v4
  * has them ([{"name":"recipient","type":"address"}, …, {"name":"user",

@@ -75,7 +75,7 @@ static struct {
       1 << EVM_ABI_STRING, "a string" },
 
     { ngx_string("deadline"), NGX_HTTP_INTENT_OPERAND_DEADLINE,
-      1 << EVM_ABI_UINT, "a uint256" },
+      1 << EVM_ABI_UINT, "a uint256, or a uint of 32 bits at least" },
 
     { ngx_string("nonce"), NGX_HTTP_INTENT_OPERAND_NONCE,
       1 << EVM_ABI_UINT, "a uint256" },
@@ -425,10 +425,14 @@ ngx_http_intent_call_operand(ngx_conf_t *cf, ngx_http_intent_type_t *type,
                                           &name, op);
     }
 
-    /* a value= that is a date or a nonce is a mistake */
+    op->source = ngx_http_intent_call_builtins[i].source;
+
+    /* a value= that is a date or a nonce is a mistake, and 24 bits are 1970 */
 
     if (!(ngx_http_intent_call_builtins[i].abi & (1 << op->abi.type))
-        || abi_name == &ngx_http_intent_call_uint256)
+        || abi_name == &ngx_http_intent_call_uint256
+        || (op->source == NGX_HTTP_INTENT_OPERAND_DEADLINE
+            && op->abi.size < 32))
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"%V\" does not fit %s of call, it should be "
@@ -436,8 +440,6 @@ ngx_http_intent_call_operand(ngx_conf_t *cf, ngx_http_intent_type_t *type,
                            ngx_http_intent_call_builtins[i].expects);
         return NGX_CONF_ERROR;
     }
-
-    op->source = ngx_http_intent_call_builtins[i].source;
 
     if (op->abi.type == EVM_ABI_ADDRESS
         || (op->abi.type == EVM_ABI_UINT && op->abi.size < 256))

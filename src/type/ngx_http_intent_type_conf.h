@@ -172,6 +172,10 @@ typedef struct {
 void ngx_http_intent_range(ngx_http_intent_param_t *param,
     ngx_http_intent_range_t *range);
 
+/* what an integer of the ABI has */
+void ngx_http_intent_range_type(ngx_http_intent_range_t *range,
+    evm_abi_type_t *abi);
+
 /* leaves of it what fits the ABI type; 0: that is all of it */
 ngx_uint_t ngx_http_intent_range_narrow(ngx_http_intent_range_t *range,
     evm_abi_type_t *abi);

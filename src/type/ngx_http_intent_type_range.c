@@ -33,8 +33,6 @@ typedef struct {
 
 static ngx_int_t ngx_http_intent_bound_cmp(ngx_http_intent_bound_t *a,
     ngx_http_intent_bound_t *b);
-static void ngx_http_intent_bound_type(ngx_http_intent_range_t *range,
-    evm_abi_type_t *abi);
 static void ngx_http_intent_bound_value(ngx_http_intent_bound_t *bound,
     ngx_http_intent_value_t *value);
 static void ngx_http_intent_pattern_signed(ngx_http_intent_pattern_t *p,
@@ -77,7 +75,7 @@ ngx_http_intent_range(ngx_http_intent_param_t *param,
     abi.type = (param->type->member.data[0] == 'i') ? EVM_ABI_INT
                                                     : EVM_ABI_UINT;
 
-    ngx_http_intent_bound_type(range, &abi);
+    ngx_http_intent_range_type(range, &abi);
 
     if (param->positive) {
         evm_u256_set(&range->low.number, 1);
@@ -104,8 +102,8 @@ ngx_http_intent_range(ngx_http_intent_param_t *param,
 
 /* 0 to 2^n - 1, or -2^(n - 1) to 2^(n - 1) - 1 */
 
-static void
-ngx_http_intent_bound_type(ngx_http_intent_range_t *range, evm_abi_type_t *abi)
+void
+ngx_http_intent_range_type(ngx_http_intent_range_t *range, evm_abi_type_t *abi)
 {
     ngx_uint_t  i, bits;
 
@@ -156,7 +154,7 @@ ngx_http_intent_range_narrow(ngx_http_intent_range_t *range,
     ngx_http_intent_range_t  fits;
 
     narrowed = 0;
-    ngx_http_intent_bound_type(&fits, abi);
+    ngx_http_intent_range_type(&fits, abi);
 
     if (ngx_http_intent_bound_cmp(&fits.low, &range->low) > 0) {
         range->low = fits.low;

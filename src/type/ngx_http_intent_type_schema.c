@@ -9,6 +9,11 @@
 #include "ngx_http_intent_type_conf.h"
 
 
+/* what a call asks, given that it is the one; an empty object: nothing */
+typedef json_t *(*ngx_http_intent_schema_asks_pt)(ngx_http_intent_type_t *type,
+    ngx_http_intent_type_call_t *call);
+
+
 #define NGX_HTTP_INTENT_SCHEMA_ADDRESS  "^0x[0-9a-fA-F]{40}$"
 #define NGX_HTTP_INTENT_SCHEMA_BYTES    "^0x(?:[0-9a-fA-F]{2})*$"
 #define NGX_HTTP_INTENT_SCHEMA_BYTES32  "^0x[0-9a-fA-F]{64}$"
@@ -25,8 +30,10 @@ static ngx_int_t ngx_http_intent_schema_annotate(
     ngx_http_intent_param_t *param, json_t *schema);
 static json_t *ngx_http_intent_schema_description(
     ngx_http_intent_param_t *param);
-static json_t *ngx_http_intent_schema_calls(ngx_http_intent_type_t *type,
-    ngx_uint_t i);
+static ngx_int_t ngx_http_intent_schema_calls(ngx_http_intent_type_t *type,
+    json_t *schema, const char *member, ngx_http_intent_schema_asks_pt asks);
+static json_t *ngx_http_intent_schema_call(ngx_http_intent_type_t *type,
+    ngx_uint_t i, const char *member, ngx_http_intent_schema_asks_pt asks);
 static ngx_uint_t ngx_http_intent_schema_is_empty(json_t *schema);
 static json_t *ngx_http_intent_schema_guard(ngx_http_intent_type_t *type,
     ngx_http_intent_type_call_t *call);
@@ -37,6 +44,14 @@ static json_t *ngx_http_intent_schema_fits(ngx_http_intent_type_t *type,
 static ngx_int_t ngx_http_intent_schema_fits_param(
     ngx_http_intent_type_t *type, ngx_http_intent_type_call_t *call,
     ngx_uint_t n, json_t *properties, json_t *required);
+static json_t *ngx_http_intent_schema_user_asks(ngx_http_intent_type_t *type,
+    ngx_http_intent_type_call_t *call);
+static json_t *ngx_http_intent_schema_others_ask(ngx_http_intent_type_t *type,
+    ngx_http_intent_type_call_t *call);
+static json_t *ngx_http_intent_schema_bound(ngx_http_intent_type_call_t *call,
+    ngx_uint_t named);
+static ngx_int_t ngx_http_intent_schema_operand(ngx_http_intent_operand_t *op,
+    json_t *properties);
 static json_t *ngx_http_intent_schema_object(json_t *properties,
     json_t *required);
 static ngx_int_t ngx_http_intent_schema_set(json_t *object, ngx_str_t *name,
@@ -48,7 +63,7 @@ static json_t *ngx_http_intent_schema_string(ngx_str_t *text);
 json_t *
 ngx_http_intent_type_schema(ngx_http_intent_type_t *type)
 {
-    json_t                   *schema, *properties, *required, *calls;
+    json_t                   *schema, *properties, *required;
     ngx_int_t                 rc;
     ngx_uint_t                i;
     ngx_http_intent_param_t  *param;
@@ -75,27 +90,31 @@ ngx_http_intent_type_schema(ngx_http_intent_type_t *type)
                        "required", required,
                        "additionalProperties", 0);
 
-    calls = ngx_http_intent_schema_calls(type, 0);
-
-    if (rc == NGX_OK && schema && json_is_object(calls)
-        && json_object_size(calls) == 0)
+    if (rc != NGX_OK || schema == NULL
+        || ngx_http_intent_schema_calls(type, schema, NULL,
+                                        ngx_http_intent_schema_fits)
+           != NGX_OK)
     {
-        json_decref(calls);
-        return schema;
-    }
-
-    if (rc != NGX_OK || schema == NULL) {
-        json_decref(calls);
-        json_decref(schema);
-        return NULL;
-    }
-
-    if (json_object_set_new(schema, "allOf", json_pack("[o]", calls)) != 0) {
         json_decref(schema);
         return NULL;
     }
 
     return schema;
+}
+
+
+ngx_int_t
+ngx_http_intent_type_schema_body(ngx_http_intent_type_t *type,
+    ngx_uint_t named, json_t *schema)
+{
+    if (!type->bound) {
+        return NGX_OK;
+    }
+
+    return ngx_http_intent_schema_calls(type, schema, "params",
+                                        named
+                                        ? ngx_http_intent_schema_user_asks
+                                        : ngx_http_intent_schema_others_ask);
 }
 
 
@@ -310,31 +329,59 @@ ngx_http_intent_schema_description(ngx_http_intent_param_t *param)
 
 
 /*
- * From the i-th call on: if its guards hold, its function must take the
- * params, else it is for the calls below it; with none left there is nothing
- * that such an intent would do.
+ * Adds to a schema what the calls ask of its object, or of the one whose
+ * member has the params.
+ */
+
+static ngx_int_t
+ngx_http_intent_schema_calls(ngx_http_intent_type_t *type, json_t *schema,
+    const char *member, ngx_http_intent_schema_asks_pt asks)
+{
+    json_t  *calls;
+
+    calls = ngx_http_intent_schema_call(type, 0, member, asks);
+
+    if (calls == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_intent_schema_is_empty(calls)) {
+        json_decref(calls);
+        return NGX_OK;
+    }
+
+    return (json_object_set_new(schema, "allOf", json_pack("[o]", calls)) == 0)
+           ? NGX_OK : NGX_ERROR;
+}
+
+
+/*
+ * From the i-th call on: if its guards hold, this is what it asks, else it is
+ * for the calls below it; with none left there is nothing that such an intent
+ * would do.
  */
 
 static json_t *
-ngx_http_intent_schema_calls(ngx_http_intent_type_t *type, ngx_uint_t i)
+ngx_http_intent_schema_call(ngx_http_intent_type_t *type, ngx_uint_t i,
+    const char *member, ngx_http_intent_schema_asks_pt asks)
 {
     json_t                       *guard, *fits, *others;
     ngx_http_intent_type_call_t  *call;
 
     if (i == type->calls.nelts) {
-        return json_false();
+        return member ? json_object() : json_false();
     }
 
     call = type->calls.elts;
     call += i;
 
-    fits = ngx_http_intent_schema_fits(type, call);
+    fits = asks(type, call);
 
     if (call->when == 0 && call->unless == 0) {
         return fits;
     }
 
-    others = ngx_http_intent_schema_calls(type, i + 1);
+    others = ngx_http_intent_schema_call(type, i + 1, member, asks);
 
     if (fits == NULL || others == NULL) {
         json_decref(fits);
@@ -360,6 +407,11 @@ ngx_http_intent_schema_calls(ngx_http_intent_type_t *type, ngx_uint_t i)
     }
 
     guard = ngx_http_intent_schema_guard(type, call);
+
+    if (member && guard) {
+        (void) json_object_set_new(guard, "type", json_string("object"));
+        guard = json_pack("{s:{s:o}}", "properties", member, guard);
+    }
 
     return json_pack("{s:o, s:o*, s:o*}", "if", guard, "then", fits,
                      "else", others);
@@ -510,6 +562,140 @@ ngx_http_intent_schema_fits_param(ngx_http_intent_type_t *type,
     return ngx_http_intent_schema_set(properties, &param->name,
                                 ngx_http_intent_schema_number(&range,
                                                               param->places));
+}
+
+
+/* where a body says who its user is, it has to; intent_user may say it */
+
+static json_t *
+ngx_http_intent_schema_user_asks(ngx_http_intent_type_t *type,
+    ngx_http_intent_type_call_t *call)
+{
+    return ngx_http_intent_schema_bound(call, 1);
+}
+
+
+static json_t *
+ngx_http_intent_schema_others_ask(ngx_http_intent_type_t *type,
+    ngx_http_intent_type_call_t *call)
+{
+    return ngx_http_intent_schema_bound(call, 0);
+}
+
+
+/* as ngx_http_intent_type_bound() has it */
+
+static json_t *
+ngx_http_intent_schema_bound(ngx_http_intent_type_call_t *call,
+    ngx_uint_t named)
+{
+    json_t      *properties, *required;
+    ngx_int_t    rc;
+    ngx_uint_t   i;
+
+    properties = json_object();
+    required = json_array();
+
+    rc = ngx_http_intent_schema_operand(&call->to, properties);
+
+    for (i = 0; call->function && i < call->function->nargs && rc == NGX_OK;
+         i++)
+    {
+        rc = ngx_http_intent_schema_operand(&call->args[i], properties);
+    }
+
+    if (rc == NGX_OK && named && json_object_get(properties, "userId")
+        && json_array_append_new(required, json_string("userId")) != 0)
+    {
+        rc = NGX_ERROR;
+    }
+
+    if (rc != NGX_OK) {
+        json_decref(properties);
+        json_decref(required);
+        return NULL;
+    }
+
+    return ngx_http_intent_schema_object(properties, required);
+}
+
+
+/*
+ * A member that two operands need has the narrower type.  Of a deadline it is
+ * only the number that a schema can compare: a date as text depends on its
+ * offset.
+ */
+
+static ngx_int_t
+ngx_http_intent_schema_operand(ngx_http_intent_operand_t *op,
+    json_t *properties)
+{
+    json_t                   *schema, *all;
+    const char               *name;
+    ngx_http_intent_range_t   range;
+
+    switch (op->source) {
+
+    case NGX_HTTP_INTENT_OPERAND_USER:
+
+        if (op->abi.type != EVM_ABI_ADDRESS) {
+            return NGX_OK;
+        }
+
+        name = "userId";
+        schema = json_pack("{s:s, s:s, s:s}", "type", "string",
+                           "pattern", NGX_HTTP_INTENT_SCHEMA_ADDRESS,
+                           "format", "eip55");
+        break;
+
+    case NGX_HTTP_INTENT_OPERAND_DEADLINE:
+
+        /* all dates there are, up to the year 9999, fit 40 bits */
+
+        if (op->abi.size >= 40) {
+            return NGX_OK;
+        }
+
+        name = "expiresAt";
+        schema = json_pack("{s:[{s:s, s:I}, {s:s}]}", "anyOf",
+                           "type", "integer",
+                           "maximum",
+                           (json_int_t) ((1ULL << op->abi.size) - 1),
+
+                           "type", "string");
+        break;
+
+    case NGX_HTTP_INTENT_OPERAND_NONCE:
+
+        if (op->abi.size == 256) {
+            return NGX_OK;
+        }
+
+        name = "nonce";
+        ngx_http_intent_range_type(&range, &op->abi);
+        schema = ngx_http_intent_schema_number(&range, 0);
+        break;
+
+    default:
+        return NGX_OK;
+    }
+
+    all = json_object_get(properties, name);
+
+    if (all == NULL) {
+        return (json_object_set_new(properties, name, schema) == 0) ? NGX_OK
+                                                                    : NGX_ERROR;
+    }
+
+    if (json_equal(all, schema)) {
+        json_decref(schema);
+        return NGX_OK;
+    }
+
+    return (json_object_set_new(properties, name,
+                                json_pack("{s:[O, o]}", "allOf", all, schema))
+            == 0)
+           ? NGX_OK : NGX_ERROR;
 }
 
 

@@ -332,7 +332,26 @@ function randomCall(type, guard)
         }
     }
 
-    let text = `to=${CALLEE}`;
+    /* what is of the intent, not of its params, may not fit the call either */
+
+    const user = below(4) === 0;
+
+    if (user) {
+        inputs.push('address');
+        args.push('$user');
+    }
+
+    if (below(4) === 0) {
+        inputs.push(`uint${pick([32, 40, 64, 256])}`);
+        args.push('$deadline');
+    }
+
+    if (below(4) === 0) {
+        inputs.push(`uint${pick([8, 256])}`, 'string');
+        args.push('$nonce', '$user');
+    }
+
+    let text = `to=${user && below(4) === 0 ? '$user' : CALLEE}`;
 
     if (args.length) {
         text += ` function="f(${inputs.join()})" args=${args.join()}`;
@@ -344,7 +363,7 @@ function randomCall(type, guard)
     type.calls.push(text
                     + guard.when.map((name) => ` when=$${name}`).join('')
                     + guard.unless.map((name) => ` unless=$${name}`).join(''));
-    type.narrow.push({ ...guard, bits });
+    type.narrow.push({ ...guard, bits, user });
 }
 
 /* there are types that no intent can be of; they would show little */
@@ -859,7 +878,11 @@ const mistakes = {
 
     userId: (body) => ({ ...body, userId: pick([
         'u', 'é', text(20), 'a'.repeat(256), 'a'.repeat(257), 'é'.repeat(128),
-        'é'.repeat(129), '', 'a\u0000', '\ud800', ...otherJson]) }),
+        'é'.repeat(129), '', 'a\u0000', '\ud800', address(), address(),
+        mixedCase(address()), address().slice(1), address() + '0',
+        ...otherJson]) }),
+
+    noUserId: ({ userId, ...body }) => userId === undefined ? undefined : body,
 
     expiresAt: (body) => ({ ...body, expiresAt: pick([
         4102444800, 253402300799, 253402300800, 1e300, 1.5, -1, new Raw('-1'),
@@ -919,6 +942,10 @@ function randomBody(type)
 
     if (below(4) === 0) {
         body.chain = 'dev';
+    }
+
+    if (madeCall(type, body.params)?.user) {
+        body.userId = address();
     }
 
     for (let n = pick([0, 1, 1, 1, 2]); n; n--) {
