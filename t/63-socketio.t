@@ -68,7 +68,7 @@ for my $workers (split /,/, $ENV{WK} // '2,4') {
             # who subscribes after the end, on a busy machine, sees the end
 
             my $late = $mode eq 'user' ? 0 : $out->{seen}{success} // 0;
-            cmp_ok($late, '<=', $runs / 2, "$mode: most of them came in time") if !$ENV{SANITIZE};
+            cmp_ok($late, '<', $runs, "$mode: not all of them came too late") if !$ENV{SANITIZE};
 
             is($all + $rest + $late, $runs, "$mode: pending, executing, success ($all from pending)")
                 or diag(explain($out->{seen}));
