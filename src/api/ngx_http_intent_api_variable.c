@@ -23,6 +23,8 @@ static ngx_int_t ngx_http_intent_api_variable_user(
     ngx_http_intent_api_ctx_t *ctx, ngx_str_t *value);
 static ngx_int_t ngx_http_intent_api_variable_cache_status(
     ngx_http_intent_api_ctx_t *ctx, ngx_str_t *value);
+static ngx_int_t ngx_http_intent_api_escaped(ngx_http_intent_api_ctx_t *ctx,
+    ngx_str_t *text, ngx_str_t *value);
 static ngx_int_t ngx_http_intent_api_member(ngx_str_t *json, const char *key,
     ngx_str_t *value);
 
@@ -155,16 +157,46 @@ ngx_http_intent_api_variable_user(ngx_http_intent_api_ctx_t *ctx,
     ngx_str_t *value)
 {
     if (ctx->intent && ctx->intent->user_id.len) {
-        *value = ctx->intent->user_id;
-        return NGX_OK;
+        return ngx_http_intent_api_escaped(ctx, &ctx->intent->user_id, value);
     }
 
     if (ctx->user.len) {
-        *value = ctx->user;
-        return NGX_OK;
+        return ngx_http_intent_api_escaped(ctx, &ctx->user, value);
     }
 
     return ngx_http_intent_api_member(&ctx->json, "\"userId\":\"", value);
+}
+
+
+/*
+ * A userId may hold anything, line ends too, and a header that is made of it
+ * must not end there: it has the escapes of JSON, wherever it comes from.
+ */
+
+static ngx_int_t
+ngx_http_intent_api_escaped(ngx_http_intent_api_ctx_t *ctx, ngx_str_t *text,
+    ngx_str_t *value)
+{
+    size_t  escapes;
+
+    *value = *text;
+
+    escapes = ngx_escape_json(NULL, text->data, text->len);
+
+    if (escapes == 0) {
+        return NGX_OK;
+    }
+
+    value->len += escapes;
+    value->data = ngx_pnalloc(ctx->request->pool, value->len);
+
+    if (value->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_escape_json(value->data, text->data, text->len);
+
+    return NGX_OK;
 }
 
 
