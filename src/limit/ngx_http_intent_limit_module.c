@@ -205,6 +205,7 @@ ngx_http_intent_limit_add_variables(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_intent_limit_init(ngx_conf_t *cf)
 {
+    ngx_array_t                        *handlers;
     ngx_http_handler_pt                *h;
     ngx_http_core_main_conf_t          *cmcf;
     ngx_http_intent_limit_main_conf_t  *lmcf;
@@ -218,12 +219,21 @@ ngx_http_intent_limit_init(ngx_conf_t *cf)
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
-    if (h == NULL) {
+    handlers = &cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers;
+
+    if (ngx_array_push(handlers) == NULL) {
         return NGX_ERROR;
     }
 
-    *h = ngx_http_intent_limit_handler;
+    /*
+     * The last one runs first, and we come after all of nginx's own.  A key is
+     * often the address, which realip may change in this phase, too.
+     */
+
+    h = handlers->elts;
+
+    ngx_memmove(h + 1, h, (handlers->nelts - 1) * sizeof(ngx_http_handler_pt));
+    h[0] = ngx_http_intent_limit_handler;
 
     return ngx_http_intent_limit_header_filter_init(cf);
 }
