@@ -19,7 +19,8 @@ my $t = IntentTest->new(
                . '[$intent_type] [$intent_status]";',
     api     => 'intent_user $http_x_user; intent_batch 100; client_body_buffer_size 64k;'
                . 'access_log $DIR/intent.log intent;',
-    server  => 'location /open/ { intent_api; }',
+    server  => 'location /open/ { intent_api; }'
+               . 'location /slash/ { intent_api; intent_user $http_x_user; }',
 );
 
 sub body {
@@ -89,6 +90,11 @@ is_deeply(list('nobody', '')->{json}, { intents => [], cursor => undef }, 'of no
 is_deeply(list('alice', '?cursor=AZoAAAAAcACAAAAAAAAAAA')->{json}{intents}, [],
           'older than all there are');
 is($t->http('HEAD', '/api/intents', { 'X-User' => 'alice' })->{status}, 200, 'HEAD');
+
+$page = $t->get('/slash/?limit=40', { 'X-User' => 'alice' });
+my ($next) = $page->{headers}{link} =~ m{^<(/slash/\?limit=40&cursor=[^>]+)>};
+is(scalar @{ $t->get($next, { 'X-User' => 'alice' })->{json}{intents} }, 5,
+   'Link of a location that ends with a slash');
 
 # cancel
 
@@ -246,20 +252,21 @@ $t->clean_ok;
 # how an intent ended is told, if the answer to that commit was lost
 
 $t = IntentTest->new(workers => 1, anvil => {}, postgres => 'timeout=1s', start => 0);
-my $between = DeafPostgres->new($t->{postgres_port});
+my $between = DeafPostgres->new($t->{postgres_port}, 0.5);
 {
     local $t->{postgres_port} = $between->port;
     $t->write_conf;
 }
 $t->nginx_start;
 $t->wait_intent($t->post_intent('transfer', body(1, $to)->{params})->{intentId}, 'success');
-$t->psql('create function slow() returns trigger language plpgsql as'
-         . q( 'begin if new.status = ''success'' then perform pg_sleep(0.3); end if; return new; end';)
-         . ' create trigger slow before update on intents for each row execute function slow()');
+$t->psql('create function held() returns trigger language plpgsql as'
+         . q( 'begin if new.status = ''success'' then perform pg_advisory_xact_lock(7); end if; return new; end';)
+         . ' create trigger held before update on intents for each row execute function held()');
+my $release = $t->advisory_lock(7);
 $id = $t->post_intent('transfer', body(1, $to)->{params})->{intentId};
-wait_for(sub { $t->psql("select count(*) from pg_stat_activity where wait_event = 'PgSleep'") }, 10,
-         'the record');
+wait_for(sub { $t->psql('select count(*) from pg_locks where objid = 7 and not granted') }, 20, 'the record');
 $between->lose;
+$release->();
 wait_for(sub { $t->psql("select status from intents where id = '$id'") eq 'success' }, 10,
          'it to be recorded');
 wait_for(sub { $t->error_log =~ /"executor" was lost: the server did not answer in time/ }, 10,

@@ -370,7 +370,7 @@ ngx_http_intent_api_list_link(ngx_http_request_t *r, ngx_str_t *cursor)
 
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_intent_api_module);
 
-    p = ngx_pnalloc(r->pool, sizeof("<?&cursor=>; rel=\"next\"")
+    p = ngx_pnalloc(r->pool, sizeof("</?&cursor=>; rel=\"next\"")
                              + alcf->prefix.len + 3 * r->args.len
                              + cursor->len);
     if (p == NULL) {
@@ -379,7 +379,10 @@ ngx_http_intent_api_list_link(ngx_http_request_t *r, ngx_str_t *cursor)
 
     value.data = p;
 
-    p = ngx_sprintf(p, "<%V?", &alcf->prefix);
+    /* "location /api/intents/" takes it with the slash alone */
+
+    p = ngx_sprintf(p, "<%V%s?", &alcf->prefix,
+                    r->uri.len > alcf->skip ? "/" : "");
     p = ngx_http_intent_api_list_link_args(p, &r->args);
     p = ngx_sprintf(p, "cursor=%V>; rel=\"next\"", cursor);
 

@@ -534,12 +534,16 @@ ngx_http_intent_api_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    /* an "if" in our location is still our location */
+    /* an "if" or a "limit_except" in our location is still our location */
 
     if (conf->prefix.data == NULL && clcf->noname) {
         conf->prefix = prev->prefix;
         conf->skip = prev->skip;
         conf->max_body = prev->max_body;
+
+        if (conf->prefix.data && clcf->lmt_excpt) {
+            clcf->handler = ngx_http_intent_api_handler;
+        }
 
         /* whose schemas say whether userId is needed */
 
