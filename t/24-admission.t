@@ -696,16 +696,18 @@ GET /api/intents/types
 --- type
 {"name":"claim","schema.allOf":[
  {"if":{"properties":{"params":{"type":"object","required":["for"]}}},
-  "then":{"properties":{"userId":{"type":"string","pattern":"^0x[0-9a-fA-F]{40}$","format":"eip55"}},
-    "required":["userId"]},
-  "else":{"properties":{"userId":{"type":"string","pattern":"^0x[0-9a-fA-F]{40}$","format":"eip55"},
+  "then":{"properties":{"userId":{"type":"string","pattern":"^0x[0-9a-fA-F]{40}$"}},
+    "required":["userId"],
+    "anyOf":[{"required":["signature"]},{"properties":{"userId":{"type":"string","format":"eip55"}}}]},
+  "else":{"properties":{"userId":{"type":"string","pattern":"^0x[0-9a-fA-F]{40}$"},
       "expiresAt":{"anyOf":[{"type":"integer","maximum":4294967295},{"type":"string"}]},
       "nonce":{"allOf":[
         {"anyOf":[{"type":"string","pattern":"^(?:(?:[0-9]|(?:2(?:5[0-5]|[0-4][0-9])|1[0-9]{2})|[1-9][0-9]))$"},
           {"type":"integer","minimum":0,"maximum":255}]},
         {"anyOf":[{"type":"string","pattern":"^(?:(?:[0-9]|(?:6(?:5(?:5(?:3[0-5]|[0-2][0-9])|[0-4][0-9]{2})|[0-4][0-9]{3})|[1-5][0-9]{4})|[1-9][0-9]{1,3}))$"},
           {"type":"integer","minimum":0,"maximum":65535}]}]}},
-    "required":["userId"]}}]}
+    "required":["userId"],
+    "anyOf":[{"required":["signature"]},{"properties":{"userId":{"type":"string","format":"eip55"}}}]}}]}
 
 
 === TEST 55: where intent_user says who calls, userId may be left out
@@ -717,4 +719,23 @@ intent_type claim { label claim; call to=$user value=1; }
 GET /api/intents/types
 --- type
 {"schema.required":["type","params"],
- "schema.allOf":[{"properties":{"userId":{"type":"string","pattern":"^0x[0-9a-fA-F]{40}$","format":"eip55"}}}]}
+ "schema.allOf":[{"properties":{"userId":{"type":"string","pattern":"^0x[0-9a-fA-F]{40}$"}}}]}
+
+
+=== TEST 56: a userId ends no header that it is in
+--- api_more
+add_header X-User $intent_user always;
+--- post
+{"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"},"userId":"a\r\nX-Evil: 1"}
+--- response_headers
+X-User: a\r\nX-Evil: 1
+! X-Evil
+
+
+=== TEST 57: what limit_except lets in is answered by the API
+--- api_more
+limit_except GET { allow 127.0.0.1; deny all; }
+--- post
+{"type":"transfer","params":{"recipient":"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"5"}}
+--- response_headers_like
+Location: /api/intents/[0-9a-f-]{36}

@@ -13,7 +13,10 @@ use POSIX 'strftime';
 use Socket ();
 use Test::More;
 
-my $seed = $ENV{INTENT_TEST_SEED} || int rand 1 << 31;
+# the same each time, for a failure is not to come by chance; "random" looks for others
+
+my $seed = $ENV{INTENT_TEST_SEED} || 20261122;
+$seed = int rand 1 << 31 if $seed eq 'random';
 srand $seed;
 diag("INTENT_TEST_SEED=$seed");
 
@@ -487,7 +490,11 @@ my $calls = $ENV{INTENT_TEST_CALLDATA} || 60;
 
 my @ids;
 for my $n (0 .. $#jobs) {
-    my $r = post(body($jobs[$n], $signed[$n]{signature}, userId => $signer));
+
+    # who signed is who signed, in whichever case the address is written
+
+    my $r = post(body($jobs[$n], $signed[$n]{signature},
+                      userId => $n % 2 ? $signer : $signer =~ tr/a-fA-F/A-Fa-f/r));
     is($r->{status}, 202, "order $n") or diag($r->{content}) if $r->{status} != 202;
     push @ids, $r->{json}{intentId};
 }

@@ -595,7 +595,21 @@ ngx_http_intent_api_caller(ngx_http_intent_api_body_t *body)
     user_id = &body->intent->user_id;
     is_signed = body->item->is_signed;
 
-    if (body->conf->user == NULL || (is_signed && user->len == 0)) {
+    if (is_signed && user->len == 0) {
+
+        /* who signs writes the own address in any case */
+
+        if (!ngx_http_intent_api_is_address(user_id, address)) {
+            return NGX_ERROR;
+        }
+
+        evm_address_format(address, (char *) body->item->user_buffer);
+        user_id->data = body->item->user_buffer;
+
+        return NGX_OK;
+    }
+
+    if (body->conf->user == NULL) {
         return NGX_OK;
     }
 

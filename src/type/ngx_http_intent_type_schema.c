@@ -589,7 +589,7 @@ static json_t *
 ngx_http_intent_schema_bound(ngx_http_intent_type_call_t *call,
     ngx_uint_t named)
 {
-    json_t      *properties, *required;
+    json_t      *schema, *properties, *required;
     ngx_int_t    rc;
     ngx_uint_t   i;
 
@@ -604,7 +604,9 @@ ngx_http_intent_schema_bound(ngx_http_intent_type_call_t *call,
         rc = ngx_http_intent_schema_operand(&call->args[i], properties);
     }
 
-    if (rc == NGX_OK && named && json_object_get(properties, "userId")
+    named &= (json_object_get(properties, "userId") != NULL);
+
+    if (rc == NGX_OK && named
         && json_array_append_new(required, json_string("userId")) != 0)
     {
         rc = NGX_ERROR;
@@ -616,7 +618,23 @@ ngx_http_intent_schema_bound(ngx_http_intent_type_call_t *call,
         return NULL;
     }
 
-    return ngx_http_intent_schema_object(properties, required);
+    schema = ngx_http_intent_schema_object(properties, required);
+
+    /* in which case it is written does not matter where somebody has signed */
+
+    if (named
+        && json_object_set_new(schema, "anyOf",
+                               json_pack("[{s:[s]}, {s:{s:{s:s, s:s}}}]",
+                                         "required", "signature",
+                                         "properties", "userId",
+                                         "type", "string", "format", "eip55"))
+           != 0)
+    {
+        json_decref(schema);
+        return NULL;
+    }
+
+    return schema;
 }
 
 
@@ -643,9 +661,8 @@ ngx_http_intent_schema_operand(ngx_http_intent_operand_t *op,
         }
 
         name = "userId";
-        schema = json_pack("{s:s, s:s, s:s}", "type", "string",
-                           "pattern", NGX_HTTP_INTENT_SCHEMA_ADDRESS,
-                           "format", "eip55");
+        schema = json_pack("{s:s, s:s}", "type", "string",
+                           "pattern", NGX_HTTP_INTENT_SCHEMA_ADDRESS);
         break;
 
     case NGX_HTTP_INTENT_OPERAND_DEADLINE:
