@@ -566,6 +566,7 @@ test_environment() {
     export TEST_NGINX_KEY_FILE=$RUN/relayer.key
     export TEST_NGINX_SERVROOT=$RUN/servroot
     TEST_NGINX_PORT=$(perl -I"$ROOT/t/lib" -MIntentTest=free_port -e 'print free_port')
+    echo "$TEST_NGINX_PORT" > "$RUN/nginx.port"     # reserved, also between two blocks
     export TEST_NGINX_PORT TEST_NGINX_CLIENT_PORT=$TEST_NGINX_PORT
     export TEST_NGINX_SERVER_PORT=127.0.0.1:$TEST_NGINX_PORT
 }

@@ -48,6 +48,16 @@ key_file('zero', '0' x 64 . "\n");
 key_file('order', "$order\n");
 key_file('huge', "$one\n" x 100);
 
+# A database of its own: what others have left pending or executing is claimed by
+# lanes here, or warned of
+
+system('psql', '-h', "$ENV{INTENT_RUN}/postgres", '-p', $ENV{TEST_NGINX_POSTGRES_PORT}, '-U', 'postgres',
+       '-Xqd', 'postgres', '-c', 'drop database if exists chain_conf',
+       '-c', 'create database chain_conf owner intents') == 0
+    or die "no database\n";
+
+$Intent::part{intent_postgres} =~ s/dbname=intents/dbname=chain_conf/ or die;
+
 my @chain = (
     [ chain_id => '31337' ],
     [ rpc      => '/_rpc/dev' ],

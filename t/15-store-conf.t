@@ -11,6 +11,7 @@ use warnings;
 
 use lib 't/lib';
 use Intent 'no_plan';
+use IntentTest qw(wait_for);
 use File::Temp qw(tempdir);
 
 my $dir = tempdir(CLEANUP => 1);
@@ -55,6 +56,9 @@ add_block_preprocessor(sub {
     # a POST that is answered has been committed, and a GET after it is from
     # Redis, if that takes what we say to it
 
+    return $block->set_value(no_error_log => "[alert]\n[crit]\n[emerg]")
+        if defined $block->request;
+
     $block->set_value('request', 'POST /api/intents' . "\n"
         . '{"type":"transfer","params":{"recipient":'
         . '"0x00000000219ab540356cBB839Cbe05303d7705Fa","amount":"1"}}');
@@ -62,6 +66,18 @@ add_block_preprocessor(sub {
     $block->set_value(error_code => 202);
     $block->set_value(no_error_log => "[alert]\n[crit]\n[emerg]\n[error]")
         unless defined $block->no_error_log || defined $block->error_log;
+});
+
+# what Redis answers is told whenever that is, the POST does not wait for it
+
+add_response_body_check(sub {
+    my $block = shift;
+
+    my $told = $block->error_log // return;
+    eval { wait_for(sub {
+        open my $log, '<', $Test::Nginx::Util::ErrLogFile or return 0;
+        grep { $_ =~ $told } <$log>;
+    }, 20, 'the log') };
 });
 
 worker_connections(256);
@@ -124,7 +140,7 @@ make it larger
 
 
 === TEST 8: Postgres, with all that there is
---- postgres: connections=1 timeout=100ms schema=auto
+--- postgres: connections=1 timeout=20s schema=auto
 
 
 === TEST 9: many connections, a schema that is there
@@ -508,3 +524,10 @@ hunter2
 === TEST 66: a name in a value is none
 --- intent_postgres
 "host=127.0.0.1 port=$TEST_NGINX_POSTGRES_PORT dbname=intents user=intents application_name='host=a port=b user= \\' dbname=c'"
+
+
+=== TEST 67: the shortest timeout that there is
+--- postgres: timeout=100ms
+--- request
+GET /metrics
+--- response_body_like: intents_submitted_total

@@ -127,8 +127,9 @@ my $used = $t->metric('intent_gas_used_total', type => 'transfer', chain => 'dev
 my $intent = $t->post_intent('transfer', { recipient => $t->fresh_address, amount => '1' });
 my $done = $t->wait_intent($intent->{intentId}, 'success');
 
-is($t->metric('intent_gas_used_total', type => 'transfer', chain => 'dev') - $used,
-   $done->{gasUsed}, 'gas is counted');
+my $gas = sub { $t->metric('intent_gas_used_total', type => 'transfer', chain => 'dev') - $used };
+eval { wait_for(sub { $gas->() }, 10, 'it to be counted') };
+is($gas->(), $done->{gasUsed}, 'gas is counted');
 cmp_ok($t->metric('intent_gas_cost_wei_total', type => 'transfer', chain => 'dev'), '>=',
        $done->{gasCost}, 'and its cost');
 

@@ -10,7 +10,11 @@ use IntentTest;
 use Test::More;
 
 my $count = $ENV{INTENT_TEST_AGREEMENT} || 20000;
-my $seed = $ENV{INTENT_TEST_SEED} || int rand 1 << 31;
+
+# the same each time, for a failure is not to come by chance; "random" looks for others
+
+my $seed = $ENV{INTENT_TEST_SEED} || 20261122;
+$seed = int rand 1 << 31 if $seed eq 'random';
 
 diag("INTENT_TEST_SEED=$seed INTENT_TEST_AGREEMENT=$count");
 

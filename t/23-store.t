@@ -193,8 +193,8 @@ sub sweepers { scalar grep { /intent sweeper: this worker is it$/ }
 
 {
     my $b = gateway(workers => 1);
-    my $between = DeafPostgres->new($b->{postgres_port});
-    my $a = gateway(on => $b, workers => 1, postgres => 'timeout=1s', begin => 0);
+    my $between = DeafPostgres->new($b->{postgres_port}, 1.5);
+    my $a = gateway(on => $b, workers => 1, postgres => 'timeout=2s', begin => 0);
     local $a->{postgres_port} = $between->port;
     $a->write_conf;
     $a->nginx_start;
@@ -245,6 +245,8 @@ sub sweepers { scalar grep { /intent sweeper: this worker is it$/ }
     $unknown->('locked');
     my $unlock = lock_row($b, "idempotency_key like '%locked%'");
     $between->hang_up;
+    wait_for(sub { $a->submit('transfer', { recipient => $recipient, amount => '1' })->{status} == 202 },
+             20, 'Postgres to be back');
     is($a->submit('transfer', { recipient => $recipient, amount => '1' })->{status}, 202,
        'a row that is locked is nobody else\'s trouble') for 1 .. 3;
     is($b->psql(sprintf $rows, 'locked'), 1, 'it is not revoked yet');
@@ -269,25 +271,27 @@ sub sweepers { scalar grep { /intent sweeper: this worker is it$/ }
     my $gone = $a->post_intent('transfer', { recipient => $recipient, amount => '1' })->{intentId};
     is($b->get_intent($gone)->{status}, 'pending', 'the cache has it as pending');
 
-    $b->psql('create function slow() returns trigger language plpgsql as'
-             . " 'begin perform pg_sleep(0.3); return new; end';"
-             . ' create trigger slow before update on intents for each row'
-             . ' execute function slow()');
+    $b->psql('create function held() returns trigger language plpgsql as'
+             . " 'begin perform pg_advisory_xact_lock(7); return new; end';"
+             . ' create trigger held before update on intents for each row'
+             . ' execute function held()');
+    my $release = $b->advisory_lock(7);
     my $answer = later(sub { $a->http('DELETE', "/api/intents/$gone")->{status} });
-    wait_for(sub { $b->psql("select count(*) from pg_stat_activity where wait_event = 'PgSleep'") },
-             10, 'the cancellation');
+    wait_for(sub { $b->psql('select count(*) from pg_locks where objid = 7 and not granted') },
+             20, 'the cancellation');
     $between->lose;
+    $release->();
     wait_for(sub { $b->psql("select status from intents where id = '$gone'") eq 'cancelled' }, 10,
              'it to be cancelled');
     wait_for(sub { $a->error_log =~ /"store" was lost: the server did not answer in time/ }, 10,
              'the session to be given up');
     $between->hang_up;
     like($answer->(), qr/^(200|503)$/, 'its client is told so, or to try again');
-    wait_for(sub { $b->get_intent($gone)->{status} eq 'cancelled' }, 5, 'the cache to be told');
+    wait_for(sub { $b->get_intent($gone)->{status} eq 'cancelled' }, 15, 'the cache to be told');
     is($a->metric('intents_submitted_total', status => 'cancelled'), 1, 'it is counted');
     is($a->http('DELETE', "/api/intents/$gone")->{status}, 200, 'who comes again is told');
     is($a->metric('intents_submitted_total', status => 'cancelled'), 1, 'it is counted once');
-    $b->psql('drop function slow cascade');
+    $b->psql('drop function held cascade');
 
     $_->clean_ok for $a, $b;
 }
@@ -296,11 +300,11 @@ sub sweepers { scalar grep { /intent sweeper: this worker is it$/ }
 # --- a commit that waits for a standby, and is ended there ----------------------
 
 {
-    my $t = gateway(workers => 1, postgres => 'timeout=2s');
+    my $t = gateway(workers => 1, postgres => 'timeout=10s');
     is($t->submit('transfer', { recipient => $recipient, amount => '1' })->{status}, 202, 'all is well');
     my $there = $t->psql('select count(*) from intents');
 
-    as_postgres($t, "alter system set synchronous_standby_names = 'nobody'", 'select pg_reload_conf()');
+    standby($t, 'nobody');
 
     my ($answer) = later(sub { $t->post('/api/intents', body(1))->{status} });
     my $waiting = "from pg_stat_activity where wait_event = 'SyncRep'";
@@ -308,7 +312,7 @@ sub sweepers { scalar grep { /intent sweeper: this worker is it$/ }
     $t->psql("select pg_terminate_backend(pid) $waiting");
     is($answer->(), 202, 'it was committed here, as is seen when it is sent again');
 
-    as_postgres($t, 'alter system reset synchronous_standby_names', 'select pg_reload_conf()');
+    standby($t, '');
     is($t->psql('select count(*) from intents'), $there + 1, 'it is there once');
     is($t->submit('transfer', { recipient => $recipient, amount => '1' })->{status}, 202, 'all is well');
 
@@ -362,6 +366,17 @@ sub as_postgres {
                '-XAtqo', '/dev/null', '-d', 'intents', '-c', $sql) == 0
             or die "psql failed: $sql\n";
     }
+}
+
+# The checkpointer tells all others of it: it has heard of it before a session that
+# shows it began, and obeys before it makes a checkpoint
+
+sub standby {
+    my ($t, $name) = @_;
+
+    as_postgres($t, "alter system set synchronous_standby_names = '$name'", 'select pg_reload_conf()');
+    wait_for(sub { $t->psql('show synchronous_standby_names') eq $name }, 20, 'the configuration');
+    as_postgres($t, 'checkpoint');
 }
 
 # Somebody has the row, until the sub is called
@@ -445,7 +460,8 @@ sub later {
     cmp_ok($seen{202}, '>', 100, 'some were kept');
 
     # what is to be revoked is, when all is well again
-    is($t->submit('transfer', { recipient => $recipient, amount => '1' })->{status}, 202, 'all is well');
+    wait_for(sub { $t->submit('transfer', { recipient => $recipient, amount => '1' })->{status} == 202 },
+             20, 'all to be well');
     $t->nginx_quit;
 
     my %row;
@@ -562,23 +578,23 @@ sub later {
     wait_for(sub { sweeper(@both) }, 10, 'a sweeper');
     is($a->psql($holders), 1, 'one sweeper in the fleet');
 
-    my $start = time;
-
     # what does not expire, in between
     my $stays = $a->post_intent('transfer', { recipient => $recipient, amount => '1' },
                                 expiresAt => rfc3339(time + 3600));
 
     for my $t (@both) {
+        my $start = time;
+
         for ($t->load(count => 400, connections => 16,
-                      body => sub { body(1, expiresAt => rfc3339($start + 3 + $_[0] / 200)) })) {
+                      body => sub { body(1, expiresAt => rfc3339($start + 5 + $_[0] / 200)) })) {
             $_->{status} == 202 or die "POST: $_->{status} $_->{body}\n";
             my $intent = IntentTest->decode($_->{body});
             $due{ $intent->{intentId} } = $intent->{expiresAt};
         }
     }
-    is(keys %due, 800, '800 intents that expire from 3 to 5 seconds later');
+    is(keys %due, 800, '800 intents that expire from 5 to 7 seconds later');
 
-    wait_for(sub { $a->psql("select count(*) from intents where status = 'expired'") == 800 }, 15,
+    wait_for(sub { $a->psql("select count(*) from intents where status = 'expired'") == 800 }, 20,
              'all to expire');
 
     is($a->psql("select string_agg(distinct version::text, ' ') from intents"
@@ -591,10 +607,14 @@ sub later {
     cmp_ok($early, '>', -0.1, 'and not before');
     diag("expired from $early to $late s late");
 
-    my $told = 0;
-    $told += $_->metric('intents_submitted_total', status => 'expired') for @both;
-    is($told, 800, 'each told once, by both instances together');
-    is($a->get_intent((keys %due)[0])->{status}, 'expired', 'and to be read');
+    my $told = sub {
+        my $n = 0;
+        $n += $_->metric('intents_submitted_total', status => 'expired') for @both;
+        return $n;
+    };
+    eval { wait_for(sub { $told->() >= 800 }, 10, 'all to be told') };
+    is($told->(), 800, 'each told once, by both instances together');
+    is($a->wait_intent((keys %due)[0], 'expired', 5)->{status}, 'expired', 'and to be read');
     is($a->get_intent($stays->{intentId})->{status}, 'pending', 'one whose time is not over is not');
 
     # one that comes while the sweeper sleeps, in an instance that is not it
@@ -649,7 +669,7 @@ sub later {
     like($at->error_log, qr/$old#.*intent sweeper: given up by this worker/, 'at once');
 
     # its session is lost, and Postgres is away for a moment in the middle of it
-    $start = time;
+    my $start = time;
     $a->load(count => 600, connections => 16,
              body => sub { body(1, expiresAt => rfc3339($start + 2 + $_[0] / 300)) });
     sleep($start + 2.5 - time) if $start + 2.5 > time;
@@ -670,13 +690,14 @@ sub later {
     wait_for(sub { grep { $_->error_log =~ /refused to change 1 intents, "$refused->{intentId}"/ }
                    @both }, 10, 'a refusal');
     $a->psql('drop trigger refuse on intents');
-    $a->wait_intent($refused->{intentId}, 'expired', 5);
+    $a->wait_intent($refused->{intentId}, 'expired', 20);
     pass('a refusal is told, and tried again');
 
     $_->clean_ok for @both;
     $_->nginx_quit for @both;
     $_->clean_ok for @both;
-    is($a->psql($holders), 0, 'nobody is it when all are gone');
+    ok(eval { wait_for(sub { $a->psql($holders) == 0 }, 10, 'its session to end') },
+       'nobody is it when all are gone');
     is($b, $b, 'kept until here');
 }
 
@@ -736,8 +757,9 @@ sub rfc3339 {
     my $quiet = posts($t, sub { $_[0] >= 2 });
     is($t->metric('intents_deleted_total'), 0, 'off: nothing is deleted');
 
-    $t->nginx_reload(http => 'intent_retention 1h;');
+    my @old = $t->nginx_reload(http => 'intent_retention 1h;');
     my $began = time;
+    wait_for(sub { !grep { $t->alive($_) } @old }, 20, 'the old workers to exit');
     wait_for(sub { $t->metric('intents_deleted_total') > 0 }, 20, 'retention');
 
     my $busy = posts($t, sub { $t->metric('intents_deleted_total') >= $rows + 400 });
@@ -812,7 +834,7 @@ sub rfc3339 {
     is($t->psql("select count(*) from intents where status = 'expired'"), $n, 'what may not is there');
 
     # a row that somebody has holds up nobody: the lanes ask on the same session
-    old_rows($t, 1, status => 'failed', age => '0 seconds', more => { error => "'held'" });
+    old_rows($t, 1, status => 'failed', age => '-3 seconds', more => { error => "'held'" });
     my $unlock = lock_row($t, "error = 'held'");
     wait_for(sub { $t->psql("select updated_at < now() - interval '2 seconds' from intents"
                             . " where error = 'held'") eq 't' }, 20, 'it to be old');

@@ -174,7 +174,7 @@ is($t->psql(q(select count(*) from intents where (params->>'amount')::int betwee
 
 # what was taken in time is told when its time is over, too
 
-my $till = time + 2;
+my $till = time + 5;
 my $brief = sub { body(51, $to) =~ s/\}$/,"expiresAt":$till}/r };
 my %answers = (
     one   => post($brief->(), 'Idempotency-Key' => 'brief'),
@@ -182,7 +182,7 @@ my %answers = (
 );
 is_deeply([ map { $_->{status} } @answers{qw(one array)}, @{ $answers{array}{json} } ],
           [ 202, 200, 202, 400 ], 'two with little time');
-wait_for(sub { time > $till }, 10, 'their time to be over');
+wait_for(sub { time > $till }, 20, 'their time to be over');
 
 my $late = post($brief->(), 'Idempotency-Key' => 'brief');
 is($late->{status}, 202, 'the same after it: 202');
@@ -216,7 +216,8 @@ is(post(body(7, $to))->{status}, 400, 'what has no key is');
 $t->start('postgres');
 wait_for(sub { post(body(7, $to), 'Idempotency-Key' => 'five-hundred')->{status} == 202 }, 20,
          'Postgres');
-$t->nginx_reload(types => undef);
+my @old = $t->nginx_reload(types => undef);
+wait_for(sub { !grep { $t->alive($_) } @old }, 20, 'the old workers, of which one may not have found Postgres yet');
 
 # an array of which all is refused: one question, not one for each
 

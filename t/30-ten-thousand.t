@@ -50,7 +50,8 @@ cmp_ok($memory[2] - $memory[1], '<', 900, 'memory is flat from the second round 
 
 is($t->metric('intents_submitted_total', type => 'transfer', status => 'success'),
    3 * $count, 'the metrics have counted them');
-is($t->metric('intent_lane_in_flight', chain => 'dev'), 0, 'nothing is in flight any more');
+ok(eval { wait_for(sub { $t->metric('intent_lane_in_flight', chain => 'dev') == 0 }, 20, 'the lane') },
+   'nothing is in flight any more');
 
 $t->nginx_quit;
 $t->clean_ok;

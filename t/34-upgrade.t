@@ -42,7 +42,7 @@ sub wait_lanes {
         my %worker = map { $_ => 1 } $t->children($master);
         my $lanes = lanes();
         2 == grep { $worker{ $lanes->{$_} // 0 } } @signers;
-    }, 15, "workers of $master to have both lanes");
+    }, 40, "workers of $master to have both lanes");
 }
 
 sub pid_in { my ($pid) = $t->read_file("$t->{dir}/$_[0]") =~ /^(\d+)$/m; $pid }
@@ -92,6 +92,7 @@ subtest 'binary upgrade' => sub {
 subtest 'quit with intents in flight' => sub {
     my $run = ExactlyOnce->new($t, signers => \@signers);
 
+    $t->rpc('evm_setIntervalMining', 0);        # no block ends them meanwhile
     $run->load(count => 300, connections => 8);
     cmp_ok($run->unfinished, '>', 0, 'intents are in flight');
 
@@ -102,6 +103,7 @@ subtest 'quit with intents in flight' => sub {
     cmp_ok($seconds, '<', 5, sprintf 'nginx has exited within a few seconds (%.2f s)', $seconds);
     cmp_ok($run->unfinished, '>', 0, 'before all of them ended');
 
+    $t->rpc('evm_setIntervalMining', 1);
     $t->nginx_start;
     $run->check_ok(timeout => 60, unanswered => 0);
 };

@@ -8,7 +8,7 @@ use lib 't/lib';
 use IntentTest qw(wait_for wei);
 use Test::More;
 
-my $t = IntentTest->new(workers => 2, anvil => {}, chain => { poll_interval => '50ms' });
+my $t = IntentTest->new(workers => 2, chain => { poll_interval => '50ms' });
 
 # the gateway's signer gets 1000 tokens
 

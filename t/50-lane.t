@@ -156,14 +156,18 @@ subtest 'a reorganisation' => sub {
                    $version = $i->{version};
                    defined $i->{blockNumber} }, 10, 'the block to be told');
 
-    # the block is taken back, and another one without it comes
+    # the block is taken back, and another one without it comes, before the gateway
+    # sees that it is gone
 
     my $block = $t->block_number;
+    my @workers = $t->workers;
+    kill 'STOP', @workers;
     $t->rpc('anvil_rollback', 1);
     $t->rpc('anvil_dropTransaction', $_)
         for map { $_->{hash} } map { values %$_ }
             values %{ $t->rpc('txpool_content')->{pending} };
     $t->mine(2);
+    kill 'CONT', @workers;
 
     wait_for(sub { my $i = $t->get_intent($intent->{intentId});
                    $i->{status} eq 'executing' && !defined $i->{blockNumber}
@@ -269,11 +273,13 @@ subtest 'more than the signer has at one time' => sub {
     $t->wait_intent($_->{intentId}, 'success') for @intents, $fourth;
     is($t->balance($recipient)->bstr, '990000000000000000', 'what fits is carried out');
 
-    # two that only fit one after the other: the second waits, and nobody hangs
+    # two that only fit one after the other: the second waits, and nobody hangs; no
+    # block is made until there is money
 
     $t->rpc('anvil_setBalance', $t->address(0), '0xde0b6b3a7640000');
     wait_for(sub { $t->metric('intent_signer_balance_wei', chain => 'dev') == 1e18 },
              20, 'the lane to look');
+    $t->rpc('evm_setIntervalMining', 0);
 
     @intents = map {
         $t->post_intent('transfer', { recipient => $recipient, amount => '600000000000000000' })
@@ -281,6 +287,7 @@ subtest 'more than the signer has at one time' => sub {
 
     $t->wait_intent($intents[0]{intentId}, qr/executing|success/);
     $t->rpc('anvil_setBalance', $t->address(0), '0x1bc16d674ec80000');
+    $t->rpc('evm_setIntervalMining', 1);
     $t->wait_intent($_->{intentId}, 'success') for @intents;
     is($t->balance($recipient)->bstr, '2190000000000000000', 'one after the other');
 

@@ -75,7 +75,9 @@ for my $depth (1 .. $confirmations - 1) {
                 $t->post_intent('transfer', { recipient => $recipient, amount => ++$n })
             } 1 .. 10;
 
-            wait_for(sub { hex $t->rpc('txpool_status')->{pending} >= 10 }, 30,
+            # those of the rounds before are there again, too
+
+            wait_for(sub { hex $t->rpc('txpool_status')->{pending} >= $n }, 30,
                      'the pool to have them');
             $t->mine;
 

@@ -41,8 +41,14 @@ my %id;
 
 sub left_over { my $n = () = $t->error_log =~ /nonce \d+ is left over/g; return $n }
 
+sub enough {
+    my ($cancelled, $not) = split /\|/, $t->psql("SELECT count(*) FILTER (WHERE status = 'cancelled'),
+        count(*) FILTER (WHERE status IN ('executing', 'success')) FROM intents");
+    return $cancelled > 30 && $not > 30 && left_over();
+}
+
 for my $round (0 .. 19) {
-    last if $round > 5 && left_over();
+    last if $round > 5 && enough();
 
     my @answers = $t->load(count => 100, connections => 16, body => sub {
         my $amount = 1 + $_[0] + $round * 100;

@@ -74,6 +74,22 @@ sub shared_ok {
         or diag("each should have from $least to $most");
 }
 
+# Between workers a lane waits 20 ms for one with less to do: one that is not run for
+# so long, as may be on a busy machine, takes less. So not each time, but soon.
+
+sub soon_shared_ok {
+    my ($least, $most, $what, $load) = @_;
+    my ($took, @n);
+
+    for my $try (1 .. 4) {
+        ($took, @n) = share($load);
+        last if !grep { $_ < $least || $_ > $most } @n;
+        diag("$what: @n");
+    }
+
+    shared_ok($least, $most, $what, $took, @n);
+}
+
 
 # --- one worker has them all ---------------------------------------------------
 
@@ -99,8 +115,8 @@ wait_for(sub { 2 == keys %{ { map { $_->[1] => 1 } values %{ owners($t) } } } },
          'lanes in two workers');
 pass('each worker has some of the lanes');
 
-shared_ok(40, 180, 'a burst', share(burst(400)));
-shared_ok(2, 28, 'what trickles in', share(trickle(40, 0.03)));
+soon_shared_ok(40, 180, 'a burst', burst(400));
+soon_shared_ok(2, 28, 'what trickles in', trickle(40, 0.03));
 
 # --- one cannot pay for gas, then one for gas, but not for an intent --------------
 
@@ -168,10 +184,10 @@ for (1 .. 12) {
 
 ok(has($other) && has($t), 'each nginx has some of the lanes')
     or die 'there is nothing to see then';
-wait_for(sub { my (undef, @n) = share(burst(8)); 4 == grep { $_ } @n }, 20,
+wait_for(sub { my (undef, @n) = share(burst(8)); 4 == grep { $_ } @n }, 90,
          'all of them to take part');
-shared_ok(5, 180, 'a burst', share(burst(240)));
-shared_ok(2, 28, 'what trickles in', share(trickle(40, 0.03)));
+soon_shared_ok(5, 180, 'a burst', burst(240));
+soon_shared_ok(2, 28, 'what trickles in', trickle(40, 0.03));
 
 my @stopped = ($other->nginx_pid, $other->workers);
 kill 'STOP', @stopped;

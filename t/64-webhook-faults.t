@@ -200,14 +200,14 @@ sub tellers { my $pid = wait_for(sub { $receiver->teller($t, $other) }, 10, 'one
     my @ids = $receiver->submit(3);
     is($t->http('DELETE', "/api/intents/$ids[0]")->{status}, 200, 'cancelled');
 
-    my $soon = POSIX::strftime('%Y-%m-%dT%H:%M:%SZ', gmtime(time + 2));
+    my $soon = POSIX::strftime('%Y-%m-%dT%H:%M:%SZ', gmtime(time + 5));
     my ($expired) = $receiver->submit(1, body => { expiresAt => $soon, params => { amount => '7' } });
 
     # as a revocation does it
     $t->psql("delete from intents where id = '$ids[1]'");
 
-    wait_for(sub { 2 <= grep { $_->{event}{status} eq 'cancelled' } $receiver->told }, 10, 'cancelled to be told');
-    wait_for(sub { grep { $_->{event}{status} eq 'expired' } $receiver->told }, 10, 'expired to be told');
+    wait_for(sub { 2 <= grep { $_->{event}{status} eq 'cancelled' } $receiver->told }, 30, 'cancelled to be told');
+    wait_for(sub { grep { $_->{event}{status} eq 'expired' } $receiver->told }, 30, 'expired to be told');
 
     $receiver->check('cancelled', [ $ids[0] ], way => qr/^pending( pending)* cancelled$/);
     $receiver->check('failed', [ $failed ], way => qr/^pending( pending)* executing failed$/);

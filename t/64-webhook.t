@@ -83,7 +83,7 @@ $t->nginx_start;
 {
     my @ids = $receiver->submit($count);
     $receiver->finished;
-    $receiver->all_told(5);
+    $receiver->all_told;
     $receiver->check('a receiver that takes all', \@ids);
 
     my @told = $receiver->told;
@@ -95,12 +95,7 @@ $t->nginx_start;
     delete $last->{event};
     is_deeply($last, $t->get_intent($ids[0]), 'the last of an intent is what GET answers');
 
-    my @late = sort { $a <=> $b } map { $_->{at} - milliseconds($_->{event}{createdAt}) }
-               grep { $_->{event}{version} == 1 } @told;
-    note("ms from creation to the receiver: median $late[@late / 2], last $late[-1]");
-    cmp_ok($late[@late / 2], '<', 900, 'it is told at once, not when somebody looks');
-
-    wait_for(sub { $t->metric('intent_webhook_deliveries_total', result => 'delivered') == @told }, 5,
+    wait_for(sub { $t->metric('intent_webhook_deliveries_total', result => 'delivered') == @told }, 20,
              'what was delivered is counted');
     is($t->metric('intent_webhook_deliveries_total', result => 'failed'), 0, 'nothing failed');
     is($t->metric('intent_webhook_seconds_count'), scalar @told, 'how long each took is known');
@@ -108,6 +103,23 @@ $t->nginx_start;
     wait_for(sub { $t->metric('intent_webhook_waiting', webhook => '/_webhook') == 0 }, 10, 'the gauge');
     like($t->get('/intent_status')->{content}, qr{^Webhook webhook="/_webhook" closed waiting 0 $}m,
          'the status page');
+
+    # one after the other, or on a busy machine they wait for each other; who only looks
+    # does it once a second, and these are submitted when it has just been done
+
+    my @late;
+
+    for (1 .. 11) {
+        my ($id) = $receiver->submit(1);
+        my $told;
+        wait_for(sub { ($told) = grep { $_->{event}{intentId} eq $id } $receiver->told }, 20, 'it to be told');
+        push @late, $told->{at} - milliseconds($told->{event}{createdAt});
+    }
+
+    @late = sort { $a <=> $b } @late;
+    cmp_ok($late[7], '<', 300, "it is told at once, not when somebody looks: after @late ms");
+    $receiver->finished;
+    $receiver->all_told;
 
     $receiver->forget;
     $receiver->submit(5, path => '/untold');
@@ -164,11 +176,12 @@ $t->nginx_start;
     @ids = $receiver->submit(40);
     $receiver->finished;
     wait_for(sub { $t->psql("select count(*) from intent_webhooks where intent_id <> '$bad'") == 0 },
-             20, 'the others to be told');
+             60, 'the others to be told');
     $receiver->check('one refused for ever, some not answered', \@ids, twice => 1);
 
-    my @bad = grep { $_->{event}{intentId} eq $bad } $receiver->told;
-    cmp_ok(scalar @bad, '>=', 2, 'what was refused is tried again');
+    my @bad;
+    wait_for(sub { 2 <= (@bad = grep { $_->{event}{intentId} eq $bad } $receiver->told) }, 20,
+             'what was refused to be tried again');
     is(scalar(grep { $_->{event}{version} > 1 } @bad), 0, 'later versions of it wait');
 
     $receiver->mode(refuse => { $poison => 410 });
@@ -238,9 +251,9 @@ sub left { $t->psql("select count(*) from intent_webhooks where intent_id::text 
     $receiver->mode;
     rows('eeeeeeee', 70, 'paused', 1);
     @ids = $receiver->submit(5);
-    wait_for(sub { 5 <= grep { $_->{event}{version} == 1 } $receiver->told }, 5, 'those behind them');
+    wait_for(sub { 5 <= grep { $_->{event}{version} == 1 } $receiver->told }, 20, 'those behind them');
     wait_for(sub { $t->psql("select count(*) from intent_webhooks where status = 'paused' and failures = 1"
-                            . " and next_attempt_at > now() + interval '4 minutes'") == 70 }, 5, 'them to wait');
+                            . " and next_attempt_at > now() + interval '4 minutes'") == 70 }, 20, 'them to wait');
     $receiver->finished;
     $receiver->check('behind rows that are not understood', \@ids);
     my $said = () = $t->error_log =~ /\[error\].*webhook.*version 1 of intent eeeeeeee\S+ is not understood/g;

@@ -114,13 +114,14 @@ subtest 'https, wss, HTTP/2; a reload meanwhile' => sub {
     is(join(' ', keys %{{ map { $_ => 1 } @{ $out->{protocols} } }}), 'h2', 'the API is asked over HTTP/2');
     is(scalar @{ $out->{console} }, 0, 'no error in the console') or diag(explain($out->{console}));
 
+    $t->nginx_quit;        # what is open is logged at its end
+
     my %line = map { ($t->access_log =~ m{"GET (/\S*?$_\S*) (HTTP/\S+)" (\d+)}) ? ($_ => "$2 $3") : () }
                '/events', '/stream', 'transport=websocket', 'transport=polling';
     is_deeply(\%line, { '/events' => 'HTTP/2.0 200', '/stream' => 'HTTP/1.1 101',
                         'transport=websocket' => 'HTTP/1.1 101', 'transport=polling' => 'HTTP/2.0 200' },
               'events and polls over HTTP/2, WebSockets over HTTP/1.1') or diag($t->access_log);
 
-    $t->nginx_quit;
     $t->clean_ok;
 };
 

@@ -12,7 +12,10 @@ use IntentTest qw(wait_for);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
+# Postgres does not wait for a disk here, which may take longer than its timeout
+
 my $t = IntentTest->new(
+    options  => { postgres => [ '-c', 'fsync=off' ] },
     workers  => 2,
     anvil    => { 'no-mining' => undef },
     postgres => 'timeout=1s',

@@ -25,7 +25,7 @@ sub gateway {
         main    => 'worker_rlimit_nofile 20000;',
         api     => 'intent_user $http_x_user; intent_push_connections 0;',
         server  => 'location /socket.io/ { intent_socketio; intent_user $http_x_user; intent_push_connections 0;
-                                           intent_socketio_connect_timeout 700ms; }
+                                           intent_socketio_connect_timeout 2s; }
                     location /small { intent_api; intent_user $http_x_user; intent_push_buffer_size 4k; }',
         @_,
     );
@@ -80,6 +80,16 @@ sub line {
     die "no $match, but: $p->{in}\n";
 }
 
+# so many messages came, in one burst or, on a busy machine, in several
+
+sub messages {
+    my ($p, $n, $timeout) = @_;
+    my $sum = 0;
+
+    $sum += line($p, qr/\d+ in \S+/, $timeout) =~ s/ .*//r while $sum < $n;
+    is($sum, $n, "$n messages");
+}
+
 
 subtest 'others have their turn while thousands are told' => sub {
     my $id = submit('alice');
@@ -87,7 +97,7 @@ subtest 'others have their turn while thousands are told' => sub {
     my $c = start($program, 'open', $t->port, $crowd, qq(/api/intents/stream {"subscribe":"$id"}));
 
     line($c, "open $crowd", 60);
-    line($c, qr/$crowd in \S+/);
+    messages($c, $crowd);
     is($t->metric('intent_push_connections', transport => 'websocket') + 0, $crowd, 'all are counted');
 
     # one worker: what it answers while it tells is told between two turns
@@ -104,7 +114,7 @@ subtest 'others have their turn while thousands are told' => sub {
             $between++ if $n > 0 && $n < $crowd;
         } until $n >= $crowd || time > $deadline;
         is($n, $crowd, "version $version is told to all");
-        line($c, qr/$crowd in \S+/);
+        messages($c, $crowd);
     }
 
     cmp_ok($between, '>', 0, "$between answers came between");
@@ -112,8 +122,7 @@ subtest 'others have their turn while thousands are told' => sub {
     # three at once: one after the other, to each
 
     publish($id, 200, 201, 202);
-    line($c, 3 * $crowd . ' in \S+', 20);
-    pass('several at once');
+    messages($c, 3 * $crowd, 20);
 
     kill 'KILL', $c->{pid};
     wait_for(sub { $t->metric('intent_push_connections', transport => 'websocket') == 0 }, 20, 'all to be gone');
@@ -194,13 +203,13 @@ subtest 'a session that never connects' => sub {
     my $begin = time;
     my ($sid) = $t->get('/socket.io/?EIO=4&transport=polling')->{content} =~ /"sid":"([\w-]+)"/;
     is($t->get("/socket.io/?EIO=4&transport=polling&sid=$sid")->{content}, '1', 'is ended');
-    cmp_ok(time - $begin, '<', 3, 'long before a ping');
-    cmp_ok(time - $begin, '>', 0.6, 'not before its time');
+    cmp_ok(time - $begin, '<', 10, 'long before a ping');
+    cmp_ok(time - $begin, '>', 1.9, 'not before its time');
 
     ($sid) = $t->get('/socket.io/?EIO=4&transport=polling')->{content} =~ /"sid":"([\w-]+)"/;
     $t->http('POST', "/socket.io/?EIO=4&transport=polling&sid=$sid", {}, '40');
     like($t->get("/socket.io/?EIO=4&transport=polling&sid=$sid")->{content}, qr/^40/, 'one that does');
-    sleep 1;
+    sleep 2.2;
     is($t->http('POST', "/socket.io/?EIO=4&transport=polling&sid=$sid", {}, '1')->{content}, 'ok', 'lives on');
 };
 

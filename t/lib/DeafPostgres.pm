@@ -3,10 +3,11 @@ package DeafPostgres;
 # Stands between a gateway and its Postgres, and loses what is said: what the
 # server has done, and nobody was told of.
 #
-#     my $between = DeafPostgres->new($t->{postgres_port});
+#     my $between = DeafPostgres->new($t->{postgres_port}, 0.5);
 #     local $t->{postgres_port} = $between->port;     before $t's nginx starts
 #     $between->lose;     from now on nothing that the server says comes through,
-#                         and half a second later nothing that it is told
+#                         and half a second later (less than the gateway's
+#                         timeout) nothing that it is told
 #     $between->hang_up;  all sessions of that time end, new ones are heard
 
 use strict;
@@ -19,16 +20,17 @@ use Time::HiRes qw(sleep time);
 
 
 sub new {
-    my ($class, $to) = @_;
+    my ($class, $to, $later) = @_;
 
     my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0,
                                        Listen => 64, ReuseAddr => 1) or die "listen: $!\n";
-    my $self = bless { port => $listen->sockport, owner => $$ }, $class;
+    pipe my $heard, my $tell or die "pipe: $!\n";
+    my $self = bless { port => $listen->sockport, owner => $$, heard => $heard }, $class;
 
     $self->{pid} = fork // die "fork: $!";
     return $self if $self->{pid};
 
-    my ($deaf, %other, %server, %socket) = (0);
+    my ($deaf, $over, %other, %server, %socket) = (0, 0);
     my $all = IO::Select->new($listen);
 
     my $drop = sub {
@@ -39,10 +41,16 @@ sub new {
         }
     };
 
-    $SIG{USR1} = sub { $deaf = time };
-    $SIG{USR2} = sub { $deaf = 0; $drop->(values %socket) };
+    $SIG{USR1} = sub { $deaf = time; syswrite $tell, '.' };
+    $SIG{USR2} = sub { $over = 1 };
 
     while (getppid() != 1) {
+        if ($over) {
+            ($deaf, $over) = (0, 0);
+            $drop->(values %socket);
+            syswrite $tell, '.';
+        }
+
         for my $socket ($all->can_read(0.1)) {
             if ($socket == $listen) {
                 my $client = $listen->accept or next;
@@ -58,7 +66,7 @@ sub new {
 
             next unless $other{$socket};
 
-            if ($deaf && ($server{$socket} || time > $deaf + 0.5)) {
+            if ($deaf && ($server{$socket} || time > $deaf + $later)) {
                 sleep 0.01;
                 next;
             }
@@ -72,8 +80,17 @@ sub new {
 }
 
 sub port { $_[0]{port} }
-sub lose { kill 'USR1', $_[0]{pid} }
-sub hang_up { kill 'USR2', $_[0]{pid} }
+sub lose { $_[0]->signal('USR1') }
+sub hang_up { $_[0]->signal('USR2') }
+
+# Returns when it is so
+
+sub signal {
+    my ($self, $signal) = @_;
+
+    kill $signal, $self->{pid};
+    sysread $self->{heard}, my $done, 1;
+}
 
 sub DESTROY {
     my $self = shift;

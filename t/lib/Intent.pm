@@ -57,6 +57,10 @@ $SIG{__WARN__} = sub {
     warn @_ unless $_[0] =~ /isn't numeric in addition .*Nginx.Util\.pm/;
 };
 
+# A busy machine takes its time: 3 s are Test::Nginx's own idea
+
+BEGIN { $ENV{TEST_NGINX_TIMEOUT} //= 30 }
+
 use Test::Nginx::Socket -Base;
 
 our %part = (

@@ -49,10 +49,12 @@ use Cwd qw(abs_path);
 use Exporter qw(import);
 use File::Basename qw(dirname);
 use File::Path qw(remove_tree);
+use File::Spec ();
 use File::Temp qw(tempdir);
 use HTTP::Tiny;
 use IO::Select;
 use IO::Socket::INET;
+use IO::Socket::UNIX;
 use JSON::PP;
 use Math::BigInt;
 use POSIX ();
@@ -267,6 +269,19 @@ sub psql {
 
     chomp $out;
     return wantarray ? split(/\n/, $out) : $out;
+}
+
+# Somebody has this advisory lock, until the sub is called
+
+sub advisory_lock {
+    my ($t, $key) = @_;
+
+    open my $pipe, '|-', "psql -h $t->{dir}/postgres -p $t->{postgres_port} -U intents -XAtq"
+                         . ' -d intents >/dev/null' or die "psql: $!";
+    $pipe->autoflush(1);
+    print $pipe "select pg_advisory_lock($key);\n";
+    wait_for(sub { $t->psql("select count(*) from pg_locks where objid = $key and granted") }, 20, 'the lock');
+    return sub { print $pipe "\\q\n"; close $pipe };
 }
 
 sub redis_cli {
@@ -551,6 +566,7 @@ sub nginx_reload {
 
     my %old = map { $_ => 1 } $t->workers;
     $t->write_conf(%option) if %option;
+    delete $t->{http_client};                # an old worker closes what is idle
     $t->nginx_signal('HUP');
     wait_for(sub { grep { !$old{$_} } $t->workers }, 30, 'workers after a reload');
     return keys %old;
@@ -981,14 +997,28 @@ sub wait_for {
     }
 }
 
-# Free now; whoever binds it must still be ready to try another.
+# Free now, and until this program ends no other test's: a name among the abstract
+# sockets says so. Nor that of a service that is away for a while (its .port).
+# Whoever binds it must still be ready to try another.
+
+my @reserved;
 
 sub free_port {
+    my %named = map { __PACKAGE__->read_file($_) =~ /^(\d+)$/m ? ($1 => 1) : () }
+                glob File::Spec->tmpdir . '/intent-*/*.port';
+
     for (1 .. 100) {
         my $port = 10240 + int rand 22000;
+        next if $named{$port};
+
+        my $name = IO::Socket::UNIX->new(Local => "\0intent-port-$port", Listen => 1)
+            or next;
         my $socket = IO::Socket::INET->new(
-            LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1);
-        return $port if $socket;
+            LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1)
+            or next;
+
+        push @reserved, $name;
+        return $port;
     }
 
     die "no free port\n";

@@ -50,7 +50,7 @@ sub conf {
     return (
         http   => "upstream receiver { server 127.0.0.1:$r->{port} max_fails=0; keepalive 16; }",
         api    => "intent_webhook /_webhook secret_file=$dir/webhook.secret"
-                  . " secret_file=$dir/raw.secret max_in_flight=16 timeout=2s;",
+                  . " secret_file=$dir/raw.secret max_in_flight=16 timeout=5s;",
         server => <<"END" . ($more{server} // ''),
         location = /_webhook {
             internal;
@@ -146,12 +146,13 @@ sub all_told {
              sub { 'the outbox, ' . $r->waiting . ' left' });
 }
 
-# How often an answer for one of these did not come in time: then it is told again.
+# How often an answer for one of these did not come in time, by proxy_pass (504) or by
+# the webhook's own timeout (0): then it is told again.
 
 sub unheard {
     my ($r, $want) = @_;
     return scalar grep { $want->{$_} }
-           $r->{t}->error_log =~ /version \d+ of intent (\S+) was not taken, status 504/g;
+           $r->{t}->error_log =~ /version \d+ of intent (\S+) was not taken, status (?:0|504)$/mg;
 }
 
 # What must hold of whatever happened: every version of every intent was taken,

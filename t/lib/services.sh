@@ -107,8 +107,16 @@ random_port() {
 
     while :; do
         port=$((10240 + (RANDOM * 32768 + RANDOM) % 22000))
-        (: > "/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo $port; return; }
+        reserved $port || (: > "/dev/tcp/127.0.0.1/$port") 2>/dev/null ||
+            { echo $port; return; }
     done
+}
+
+# By a test (free_port of IntentTest.pm), or for a service that may be away.
+
+reserved() {
+    grep -qE "@intent-port-$1@*$" /proc/net/unix ||
+        grep -qsx "$1" "${RUN%/*}"/intent-*/*.port
 }
 
 # Another run may have been quicker; only who holds the socket has the port.
@@ -272,7 +280,7 @@ launch_anvil() {
 }
 
 ask_anvil() {
-    [[ $(curl -fsS -m 2 -H 'Content-Type: application/json' \
+    [[ $(curl -fsS -m "${3:-2}" -H 'Content-Type: application/json' \
              -d '{"jsonrpc":"2.0","id":1,"method":"'"$1"'","params":['"${2:-}"']}' \
              "http://127.0.0.1:$(cat "$RUN/anvil.port")/" 2>/dev/null) \
         == *result* ]]
@@ -286,9 +294,9 @@ answers_anvil() { ask_anvil eth_chainId; }
 # made is waited for, as a balance does.
 
 stop_anvil() {
-    ask_anvil evm_setIntervalMining 0 &&
+    ask_anvil evm_setIntervalMining 0 20 &&
         ask_anvil eth_getBalance \
-                  '"0x0000000000000000000000000000000000000000","latest"' || true
+                  '"0x0000000000000000000000000000000000000000","latest"' 20 || true
     kill -INT "$1"
 }
 

@@ -1,10 +1,14 @@
-// Engine.IO by hand: node socketio-raw.cjs URL
+// Engine.IO by hand: node socketio-raw.cjs URL PINGS
+//
+// Below PINGS there are pings often.
 
 'use strict';
 
 const WebSocket = require('ws');
 
-const base = process.argv[2] + '/socket.io/?EIO=4&transport=';
+const [, , url, pings] = process.argv;
+const query = '/socket.io/?EIO=4&transport=';
+const base = url + query;
 
 async function get(sid) {
     const r = await fetch(`${base}polling&sid=${sid}`, { headers: { Connection: 'close' } });
@@ -20,8 +24,8 @@ async function session() {
     return JSON.parse(text.slice(1)).sid;
 }
 
-function socket(sid) {
-    const ws = new WebSocket((base + 'websocket' + (sid ? `&sid=${sid}` : '')).replace('http', 'ws'));
+function socket(sid, from = base) {
+    const ws = new WebSocket((from + 'websocket' + (sid ? `&sid=${sid}` : '')).replace('http', 'ws'));
     const queue = [], waiting = [];
     const put = (text) => { if (waiting.length) { waiting.shift()(text); } else { queue.push(text); } };
 
@@ -69,7 +73,7 @@ setTimeout(() => { console.log('{"timeout":true}'); process.exit(1); }, 30000);
     ws.send('4junk');
     out.junk = await ws.next();
 
-    ws = await socket();
+    ws = await socket(null, url + pings + query);
     await ws.next();
     out.ping = await ws.next();
     ws.send('3');

@@ -95,8 +95,11 @@ function bySocketIO(base, user, id, told, fault) {
     socket.on('intentError', (e) => fault(e.detail));
     socket.on('connect_error', (e) => fault(`connect_error, ${e.message}`));
     socket.on('disconnect', (why) => { if (why !== 'io client disconnect') { fault(why); } });
-    return () => {
-        const { name } = socket.io.engine.transport;
+    // on a busy machine the upgrade may come later than the end
+    return async () => {
+        const transport = () => (socket.io.engine ? socket.io.engine.transport.name : 'none');
+        for (const end = Date.now() + 10000; transport() === 'polling' && Date.now() < end;) { await sleep(20); }
+        const name = transport();
         socket.close();
         return name;
     };

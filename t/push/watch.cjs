@@ -2,9 +2,9 @@
 //
 // URL is that of the API; KIND is one of
 //     ws        subscribe to the id, after the POST
-//     ws-user   subscribe to "user" before the POST
+//     ws-user   subscribe to "user" before the POST, and be told of an earlier intent
 //     sse       events of the id, after the POST
-//     sse-user  events of the user, opened before the POST
+//     sse-user  events of the user, likewise
 //
 // Each run has to see versions one by one, none twice, none left out, and of the statuses
 // pending (the first, for a user), executing, success. Prints one line of JSON:
@@ -93,18 +93,20 @@ function watchEvents(user, path, on, fail) {
 
 async function run() {
     const user = crypto.randomUUID();
-    const told = [];
-    let done, fail;
-    const over = new Promise((resolve, reject) => { done = resolve; fail = reject; });
+    const updates = new Map();                  // what was told, of each intent
+    const of = (intent) => updates.get(intent.intentId) || [];
+    let heard = () => {}, fail;
+    const over = new Promise((resolve, reject) => { fail = reject; });
     over.catch(() => {});
-    const on = (intent) => {
-        told.push(intent);
-        if (/success|failed/.test(intent.status)) { setTimeout(done, 50); }
-    };
+    const on = (intent) => { updates.set(intent.intentId, [...of(intent), intent]); heard(); };
+    const until = (done) => Promise.race([over, new Promise((resolve) => {
+        heard = () => { if (done()) { resolve(); } };
+        heard();
+    })]);
     const bad = (why) => fail(new Error(why));
     const timer = setTimeout(() => bad('time is up, told: '
-        + told.map((i) => `${i.version}:${i.status}`).join(' ')), seconds * 1000);
-    let watching, intent;
+        + [...updates.values()].flat().map((i) => `${i.version}:${i.status}`).join(' ')), seconds * 1000);
+    let watching, intent, earlier;
 
     if (kind === 'ws' || kind === 'sse') {
         intent = await post(user);
@@ -113,18 +115,22 @@ async function run() {
     } else {
         watching = kind === 'ws-user' ? await watchSocket(user, 'user', on, bad)
             : await watchEvents(user, '/events', on, bad);
-        // there is nothing to be told yet, and nothing that says so
-        await new Promise((resolve) => setTimeout(resolve, 300));
+        // who is told of one is told of all that follow
+        earlier = await post(user);
+        await until(() => of(earlier).length);
         intent = await post(user);
     }
 
-    await over;
+    await until(() => of(intent).some((i) => /success|failed/.test(i.status)));
+    await new Promise((resolve) => setTimeout(resolve, 50));       // nothing may follow
     clearTimeout(timer);
-    if (kind === 'sse') { await watching.ended; }
+    if (kind === 'sse') { await Promise.race([over, watching.ended]); }
     watching.close();
 
+    const told = of(intent);
+
+    if (updates.size > (earlier ? 2 : 1)) { throw new Error('another intent'); }
     told.forEach((i, n) => {
-        if (i.intentId !== intent.intentId) { throw new Error('another intent'); }
         if (n && i.version !== told[n - 1].version + 1) {
             throw new Error('versions ' + told.map((x) => x.version).join(' '));
         }
